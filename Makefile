@@ -1,0 +1,72 @@
+# Sallyport: `make run` starts a gateway, `make test` checks it, `make help` lists the rest.
+
+SHELL := /bin/bash
+GO    ?= go
+
+# The SQL engine is C++ and needs a C++ compiler, as does the race detector.
+CXX_OK  := $(shell command -v g++ >/dev/null 2>&1 && echo yes)
+PLUGINS := $(notdir $(patsubst %/,%,$(wildcard plugins/*/)))
+PUREGO  := $(filter-out engine-duckdb,$(PLUGINS))
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+.PHONY: compiler
+compiler:
+ifneq ($(CXX_OK),yes)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing the C++ compiler from Debian: apt-get install g++"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq g++ >/dev/null; \
+	else \
+	  echo "No C++ compiler: the SQL engine is left out, so tables cannot be queried."; \
+	  echo "Install it with:  sudo apt-get install -y g++   and run make again."; \
+	fi
+endif
+
+.PHONY: build
+build: compiler ## build bin/sallyport and bin/plugins/*
+	@mkdir -p bin/plugins
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/sallyport ./core/cmd/sallyport
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/plugins/ $(addprefix ./plugins/,$(PUREGO))
+	@if command -v g++ >/dev/null 2>&1; then \
+	  echo "CGO_ENABLED=1 $(GO) build -o bin/plugins/ ./plugins/engine-duckdb"; \
+	  CGO_ENABLED=1 $(GO) build -ldflags '-s -w' -o bin/plugins/ ./plugins/engine-duckdb; \
+	else \
+	  rm -f bin/plugins/engine-duckdb; \
+	  echo "built without the SQL engine (no C++ compiler; see above)"; \
+	fi
+
+.PHONY: run
+run: build ## build, start with the built-in defaults, print URL, token and a first request
+	@exec ./bin/sallyport serve --welcome
+
+.PHONY: test
+test: build ## all fast tests, with the race detector
+	@command -v g++ >/dev/null 2>&1 || { echo "make test needs a C++ compiler: sudo apt-get install -y g++"; exit 1; }
+	SALLYPORT_BUILT=1 $(GO) test -race ./...
+
+.PHONY: check
+check: ## formatting, vet, static analysis, other platforms
+	@test -z "$$(gofmt -l core plugins sdk examples)" || { echo "not gofmt'ed:"; gofmt -l core plugins sdk examples; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport
+
+.PHONY: e2e
+e2e: build ## the real client programs against a running gateway (downloads them)
+	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients/... ./core/gatewaytest/...
+
+.PHONY: bench
+bench: build ## speed: CPU per operation and ratios against a direct call
+	SALLYPORT_BUILT=1 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: clean
+clean: ## remove what was built; data stays
+	rm -rf bin .cache

@@ -1,0 +1,118 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+)
+
+// refuse turns a verdict that is no yes into the error to show. What it writes
+// may depend on the caller's own rights and on the words of the request, never
+// on whether a denied object exists.
+func (s *snapshot) refuse(m *member, p Privilege, on Securable, v verdict) error {
+	if v.n == 0 {
+		return apierror.New(apierror.NotFound, "There is no %s.%s", plain(on.String()), s.nearby(m, on))
+	}
+	var lacks, grants []string
+	for i := range v.n {
+		what, at := v.need[i], on
+		for up := on; up.Kind != Metastore && levelOf(at.Kind) != v.missing[i]; up = up.parent() {
+			at = up.parent()
+		}
+		lacks = append(lacks, fmt.Sprintf("%s on %s", what, plain(at.String())))
+		grants = append(grants, statement(what, at, m.name))
+	}
+	return apierror.New(apierror.Denied, "Permission denied for %s: it does not exist, or %s lacks %s. %s can run: %s", plain(on.String()), plain(m.name),
+		strings.Join(lacks, " and "), s.helper(), strings.Join(grants, "; "))
+}
+
+// helper says who can grant. It does not name the owner: that would tell that
+// the object exists.
+func (s *snapshot) helper() string {
+	switch n := len(s.admins); {
+	case n == 0:
+		return "The owner"
+	case n <= 3:
+		return "The owner or an administrator (" + strings.Join(s.admins, ", ") + ")"
+	default:
+		return "The owner or an administrator (" + strings.Join(s.admins[:3], ", ") + " and others)"
+	}
+}
+
+// statement is the GRANT that would help.
+func statement(p Privilege, on Securable, to string) string {
+	return fmt.Sprintf("GRANT %s ON %s %s TO `%s`", p, strings.ToUpper(strings.ReplaceAll(on.Kind, "_", " ")), quoteName(on), plain(to))
+}
+
+// quoteName puts the parts of a name that need it into backquotes.
+func quoteName(on Securable) string {
+	n := 1
+	if on.Kind == Schema {
+		n = 2
+	} else if schemaLevel(on.Kind) {
+		n = 3
+	}
+	parts := strings.SplitN(plain(on.Name), ".", n)
+	for i, p := range parts {
+		if strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || p != "" && p[0] <= '9' {
+			parts[i] = "`" + strings.ReplaceAll(p, "`", "``") + "`"
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// nearby suggests an object with a like name among those that m may use.
+func (s *snapshot) nearby(m *member, on Securable) string {
+	var names []string
+	for o, id := range s.index {
+		if o.Kind != on.Kind || !s.nodes[id].exists {
+			continue
+		}
+		if v := s.check(m, natural(o.Kind), o); v.n == 0 {
+			names = append(names, o.Name)
+		}
+	}
+	slices.Sort(names)
+	return didYouMean(on.Name, names)
+}
+
+// natural is the privilege to use an object of kind.
+func natural(kind string) Privilege {
+	switch kind {
+	case Catalog:
+		return UseCatalog
+	case Schema:
+		return UseSchema
+	case Table, VectorSearchIndex:
+		return Select
+	case Function, Model:
+		return Execute
+	case Volume:
+		return ReadVolume
+	case Connection:
+		return UseConnection
+	case GenieSpace:
+		return CanRun
+	case App:
+		return CanUse
+	case ServingEndpoint, KnowledgeAssistant:
+		return CanQuery
+	}
+	return CanView
+}
+
+// CheckScope returns nil if the token of p carries scope, else
+// apierror.Denied that names it.
+func (s *Service) CheckScope(p *Principal, scope string) error {
+	if p != nil && p.HasScope(scope) {
+		return nil
+	}
+	have := "none"
+	if p != nil && len(p.Scopes) > 0 {
+		have = strings.Join(p.Scopes, ", ")
+	}
+	// The first sentence is the one that clients of the original look for.
+	return apierror.New(apierror.Denied, "Invalid scope, required scopes: %s. The token of this request carries: %s. Use a token that has the scope %s, or all.", scope, have, scope)
+}

@@ -1,0 +1,355 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+)
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+func openStore(t testing.TB, path string) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), "sqlite:"+path, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func newService(t testing.TB, cfg Config, db *store.DB) *Service {
+	t.Helper()
+	if db == nil {
+		db = openStore(t, filepath.Join(t.TempDir(), "state.db"))
+	}
+	s, err := New(cfg, db, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+const (
+	aliceToken = "canary-alice-fixed-token"
+	etlSecret  = "canary-etl-client-secret"
+)
+
+func people() Config {
+	return Config{
+		Users:             []User{{Name: "alice", Groups: []string{"analysts"}}, {Name: "bob"}, {Name: "root", Admin: true}},
+		ServicePrincipals: []ServicePrincipal{{Name: "etl", Secret: secret.Of(etlSecret)}, {Name: "mute"}},
+		Tokens:            []FixedToken{{Principal: "alice", Token: secret.Of(aliceToken), Scopes: []string{"unity-catalog", "ai-gateway"}}},
+		Grants: []Grant{
+			grant("analysts", "catalog main", "USE CATALOG", "USE SCHEMA"),
+			grant("analysts", "table main.sales.reviews", "SELECT"),
+		},
+	}
+}
+
+var reviews = Securable{Table, "main.sales.reviews"}
+
+// wantCode fails unless err has that code, and its message holds every part.
+func wantCode(t *testing.T, what string, err error, code apierror.Code, parts ...string) {
+	t.Helper()
+	if got := apierror.CodeOf(err); got != code {
+		t.Fatalf("%s: error %v has code %q, want %q", what, err, got, code)
+	}
+	for _, p := range parts {
+		if !strings.Contains(err.Error(), p) {
+			t.Errorf("%s: error %q lacks %q", what, err, p)
+		}
+	}
+}
+
+func TestCheckSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := newService(t, people(), nil)
+	if err := s.SetObjects("test", []Object{{Securable: reviews}, {Securable: Securable{Table, "main.sales.orders"}, Owner: "root"}, {Securable: ModelNamed("databricks-demo")}}); err != nil {
+		t.Fatal(err)
+	}
+	who := func(name string) *Principal {
+		p, err := s.Lookup(name, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if err := s.Check(who("alice"), Select, reviews); err != nil {
+		t.Errorf("granted: %v", err)
+	}
+	tests := []struct {
+		name string
+		p    *Principal
+		priv Privilege
+		on   Securable
+		code apierror.Code
+		want string
+	}{
+		{"hidden", who("alice"), Select, Securable{Table, "main.sales.orders"}, apierror.Denied,
+			"Permission denied for table main.sales.orders: it does not exist, or alice lacks SELECT on table main.sales.orders. " +
+				"The owner or an administrator (root) can run: GRANT SELECT ON TABLE main.sales.orders TO `alice`"},
+		{"absent", who("alice"), Select, Securable{Table, "main.sales.absent"}, apierror.Denied,
+			"Permission denied for table main.sales.absent: it does not exist, or alice lacks SELECT on table main.sales.absent. " +
+				"The owner or an administrator (root) can run: GRANT SELECT ON TABLE main.sales.absent TO `alice`"},
+		{"the way too", who("bob"), Select, reviews, apierror.Denied,
+			"Permission denied for table main.sales.reviews: it does not exist, or bob lacks USE CATALOG on catalog main and USE SCHEMA on schema main.sales and SELECT on table main.sales.reviews. " +
+				"The owner or an administrator (root) can run: GRANT USE CATALOG ON CATALOG main TO `bob`; GRANT USE SCHEMA ON SCHEMA main.sales TO `bob`; GRANT SELECT ON TABLE main.sales.reviews TO `bob`"},
+		{"model", who("bob"), CanQuery, ModelNamed("databricks-demo"), apierror.Denied,
+			"Permission denied for model system.ai.databricks-demo: it does not exist, or bob lacks EXECUTE on model system.ai.databricks-demo. " +
+				"The owner or an administrator (root) can run: GRANT EXECUTE ON MODEL system.ai.`databricks-demo` TO `bob`"},
+		{"absent, administrator", who("root"), Select, Securable{Table, "main.sales.review"}, apierror.NotFound,
+			"There is no table main.sales.review. Did you mean main.sales.reviews?"},
+		{"hostile name", who("alice"), Select, Securable{Table, "main.sales.\x1b[31m\n"}, apierror.Denied,
+			"Permission denied for \"table main.sales.\\x1b[31m\\n\": it does not exist, or alice lacks SELECT on \"table main.sales.\\x1b[31m\\n\". " +
+				"The owner or an administrator (root) can run: GRANT SELECT ON TABLE `\"main`.sales.`\\x1b[31m\\n\"` TO `alice`"},
+		{"nobody", nil, Select, reviews, apierror.Unauthenticated, "The caller is no user or service principal of this gateway any more."},
+		{"somebody else", &Principal{Name: "mallory", Kind: KindUser, Admin: true}, Select, reviews, apierror.Unauthenticated,
+			"The caller is no user or service principal of this gateway any more."},
+		{"a claim to be an administrator", &Principal{Name: "bob", Kind: KindUser, Admin: true}, Select, Securable{GenieSpace, "1"}, apierror.Denied,
+			"Permission denied for genie space 1: it does not exist, or bob lacks SELECT on genie space 1. The owner or an administrator (root) can run: GRANT SELECT ON GENIE SPACE `1` TO `bob`"},
+	}
+	for _, tt := range tests {
+		err := s.Check(tt.p, tt.priv, tt.on)
+		if err == nil || err.Error() != tt.want || apierror.CodeOf(err) != tt.code {
+			t.Errorf("%s: %s %v\nwant %s %s", tt.name, apierror.CodeOf(err), err, tt.code, tt.want)
+		}
+		if s.Allowed(tt.p, tt.priv, tt.on) {
+			t.Errorf("%s: Allowed, want not", tt.name)
+		}
+	}
+}
+
+func TestCheckScope(t *testing.T) {
+	t.Parallel()
+	s := newService(t, people(), nil)
+	tests := []struct {
+		have []string
+		want string
+		ok   bool
+	}{
+		{[]string{"genie"}, "genie", true},
+		{[]string{"all"}, "genie", true},
+		{[]string{"all-apis"}, "vector-search", true},
+		{[]string{"genie"}, "", true},
+		{[]string{"genie", "apps"}, "ai-gateway", false},
+		{nil, "ai-gateway", false},
+	}
+	for _, tt := range tests {
+		err := s.CheckScope(&Principal{Name: "alice", Scopes: tt.have}, tt.want)
+		if (err == nil) != tt.ok {
+			t.Errorf("CheckScope(%v, %q) = %v, want ok=%v", tt.have, tt.want, err, tt.ok)
+		}
+		if err != nil {
+			wantCode(t, "CheckScope", err, apierror.Denied, "Invalid scope, required scopes: "+tt.want)
+		}
+	}
+	wantCode(t, "nobody", s.CheckScope(nil, "genie"), apierror.Denied, "required scopes: genie")
+}
+
+func TestReloadSwapsOrLeavesAlone(t *testing.T) {
+	t.Parallel()
+	s := newService(t, people(), nil)
+	ctx := t.Context()
+	if err := s.SetObjects("test", []Object{{Securable: reviews, Owner: "analysts"}}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Authenticate(ctx, aliceToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	works := func(when string) {
+		t.Helper()
+		if err := s.Check(p, Select, reviews); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+		if _, err := s.Authenticate(ctx, aliceToken); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	works("at first")
+	bad := []Config{
+		{Users: []User{{Name: "alice"}, {Name: "alice"}}},
+		{Users: []User{{Name: "x"}}, Tokens: []FixedToken{{Principal: "x", Token: secret.Of("twice")}, {Principal: "x", Token: secret.Of("twice")}}},
+	}
+	for i, cfg := range bad {
+		if err := s.Reload(cfg); err == nil {
+			t.Errorf("Reload %d succeeded, want an error", i)
+		}
+		works(fmt.Sprint("after the failed reload ", i))
+	}
+	for _, objs := range [][]Object{
+		{{Securable: reviews}, {Securable: reviews}},
+		{{Securable: reviews, Parent: Securable{Schema, "main.other"}}},
+	} {
+		if err := s.SetObjects("test", objs); err == nil {
+			t.Errorf("SetObjects(%v) succeeded, want an error", objs)
+		}
+		works("after failed SetObjects")
+	}
+	if err := s.SetObjects("other", []Object{{Securable: reviews}}); err == nil || !strings.Contains(err.Error(), "announced twice, by other and test") {
+		t.Errorf("a second announcer gives %v", err)
+	}
+	cfg := people()
+	cfg.Grants = cfg.Grants[:1]
+	cfg.Tokens = nil
+	cfg.Users[0].Groups = nil
+	cfg.Users[1].Groups = []string{"analysts"}
+	if err := s.Reload(cfg); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "a principal of before", s.Check(p, Select, reviews), apierror.Denied)
+	_, err = s.Authenticate(ctx, aliceToken)
+	wantCode(t, "a token of before", err, apierror.Unauthenticated)
+}
+
+func TestRevokedGrantsActAtOnceWhileChecksRun(t *testing.T) {
+	t.Parallel()
+	s := newService(t, people(), nil)
+	objs := []Object{{Securable: reviews}}
+	if err := s.SetObjects("test", objs); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Authenticate(t.Context(), aliceToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := people()
+	without.Grants = nil
+	var revoked atomic.Bool // set after a reload has returned, cleared before the next begins
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				before := revoked.Load()
+				ok := s.Allowed(p, Select, reviews)
+				if before && revoked.Load() && ok {
+					t.Error("allowed after the revocation")
+					return
+				}
+			}
+		})
+	}
+	for range 50 {
+		if err := s.Reload(without); err != nil {
+			t.Error(err)
+		}
+		revoked.Store(true)
+		for range 100 {
+			if s.Allowed(p, Select, reviews) {
+				t.Error("allowed after the revocation")
+			}
+		}
+		revoked.Store(false)
+		if err := s.Reload(people()); err != nil {
+			t.Error(err)
+		}
+		if !s.Allowed(p, Select, reviews) {
+			t.Error("denied after the grant")
+		}
+	}
+	stop()
+	wg.Wait()
+}
+
+func TestUnmatchedGrantsAndOwnersAreReported(t *testing.T) {
+	t.Parallel()
+	s := newService(t, people(), nil)
+	if got := s.Unmatched(); len(got) != 2 || !strings.Contains(got[1], "access.grants[1]: there is no table main.sales.reviews yet") {
+		t.Errorf("Unmatched() = %q, want both grants", got)
+	}
+	if err := s.SetObjects("test", []Object{{Securable: reviews}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Unmatched(); len(got) != 0 {
+		t.Errorf("Unmatched() = %q, want none: the catalog is implied by its table", got)
+	}
+	if err := s.SetObjects("test", []Object{{Securable: reviews, Owner: "alise"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Unmatched(); len(got) != 1 || !strings.Contains(got[0], `table main.sales.reviews: its owner "alise" is no user, service principal or group. Did you mean alice?`) {
+		t.Errorf("Unmatched() = %q, want the owner", got)
+	}
+}
+
+// Neither errors nor logs nor the database, nor anything that prints a value
+// of this package, may show a token or a client secret.
+func TestNoSecretIsEverPrinted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := openStore(t, filepath.Join(dir, "state.db"))
+	var out bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg := people()
+	s, err := New(cfg, db, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	personal, info, err := s.CreateToken(ctx, NewToken{Principal: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, _, err := s.ClientCredentials(ctx, "etl", etlSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Authenticate(ctx, personal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, wrong := s.Authenticate(ctx, personal+"x")
+	_, _, wrongSecret := s.ClientCredentials(ctx, "etl", etlSecret+"x")
+	twice := cfg
+	twice.Tokens = append(slices.Clone(cfg.Tokens), cfg.Tokens...)
+	for _, x := range []any{cfg, &cfg, info, p, s.snap.Load(), s.creds, wrong, wrongSecret, s.Reload(twice)} {
+		fmt.Fprintf(&out, "%v\n%+v\n%#v\n%s\n", x, x, x, x)
+		log.Info("value", "x", x)
+		if b, err := json.Marshal(x); err == nil {
+			out.Write(b)
+		}
+	}
+	if err := errors.Join(s.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(b)
+	}
+	for _, canary := range []string{aliceToken, etlSecret, personal, access, personal[4:], access[4:], "canary"} {
+		if i := bytes.Index(out.Bytes(), []byte(canary)); i >= 0 {
+			t.Errorf("%q was printed: …%s…", canary, out.Bytes()[max(0, i-100):i+len(canary)])
+		}
+	}
+	if !bytes.Contains(out.Bytes(), []byte(info.ID)) {
+		t.Error("the token's id is not in the output: the test looks at the wrong things")
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport-gateway/sallyport/core/config"
+)
+
+// configFlag adds --config to a command.
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("config", "c", "", "configuration `file` (default: built in)")
+}
+
+// load reads the configuration, or makes the built-in one, and finds the
+// bundled plugins beside the program when the file names no directory.
+func load(file string) (*config.Config, error) {
+	var cfg *config.Config
+	var err error
+	if file != "" {
+		cfg, err = config.Load(file)
+	} else {
+		var dir string
+		if dir, err = os.Getwd(); err == nil {
+			cfg, err = config.Default(dir)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Plugins) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("where is this program: %w", err)
+		}
+		if exe, err = filepath.EvalSymlinks(exe); err != nil {
+			return nil, fmt.Errorf("where is this program: %w", err)
+		}
+		cfg.Plugins = []string{filepath.Join(filepath.Dir(exe), "plugins")}
+	}
+	for _, d := range cfg.Plugins {
+		if _, err := os.Stat(d); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("plugins: the directory %s does not exist; build the bundled plugins with `make build`", d)
+		}
+	}
+	return cfg, nil
+}
+
+func checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "check a configuration file",
+		Args:  cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load(*file)
+		if err != nil {
+			return err
+		}
+		if err := checkDeep(cmd.Context(), cfg); err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		for _, line := range cfg.NotInForce() {
+			fmt.Fprintln(out, "note:", line)
+		}
+		for _, line := range cfg.MissingSecrets() {
+			fmt.Fprintln(out, "warning:", line)
+		}
+		fmt.Fprintln(out, "the configuration is valid")
+		return nil
+	}
+	return cmd
+}
+
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "look at the configuration"}
+	show := &cobra.Command{
+		Use:   "show",
+		Short: "print the configuration with all defaults filled in; secrets are never shown",
+		Args:  cobra.NoArgs,
+	}
+	file := configFlag(show)
+	show.Flags().Bool("effective", true, "with the defaults filled in")
+	show.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load(*file)
+		if err != nil {
+			return err
+		}
+		return yaml.NewEncoder(cmd.OutOrStdout(), yaml.OmitEmpty(), yaml.Indent(2), yaml.IndentSequence(true)).Encode(cfg)
+	}
+	cmd.AddCommand(show)
+	return cmd
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport-gateway/sallyport/core/config"
+	"github.com/sallyport-gateway/sallyport/core/gateway"
+	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+)
+
+func pluginCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "plugin", Short: "look at the plugins"}
+	list := &cobra.Command{Use: "list", Short: "list the plugins that would be used", Args: cobra.NoArgs}
+	file := configFlag(list)
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := load(*file)
+		if err != nil {
+			return err
+		}
+		h, err := pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		if err != nil {
+			return err
+		}
+		defer closeHost(h)
+		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+		fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tFILE")
+		for _, p := range h.Plugins() {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Kind, p.Name, p.Version, p.State, p.Path)
+		}
+		return w.Flush()
+	}
+	cmd.AddCommand(list)
+	return cmd
+}
+
+func closeHost(h *pluginhost.Host) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	h.Close(ctx)
+}
+
+// checkDeep checks what only the parts can: it builds the gateway without
+// serving it, over an empty state database.
+func checkDeep(ctx context.Context, cfg *config.Config) error {
+	return gateway.Check(ctx, cfg)
+}

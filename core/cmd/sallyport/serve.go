@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/sallyport-gateway/sallyport/core/config"
+	"github.com/sallyport-gateway/sallyport/core/gateway"
+	"github.com/sallyport-gateway/sallyport/examples/samples"
+)
+
+// adminToken is the name, below the data directory, of the file with the
+// administrator's first token.
+const adminToken = "admin-token"
+
+func serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "run the gateway",
+		Long: "Run the gateway. Without a configuration file it serves the demo model and sample tables on " + config.DefaultAddress +
+			", keeps its data in ./sallyport-data, and adds every provider whose usual environment variable is set.",
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(cmd)
+	welcome := cmd.Flags().Bool("welcome", false, "print the URL, the administrator's token and a first request")
+	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log, err := logger(cmd.ErrOrStderr(), *level)
+		if err != nil {
+			return usageError{err}
+		}
+		cfg, err := load(*file)
+		if err != nil {
+			return err
+		}
+		return serve(cmd.Context(), cfg, *welcome, cmd.OutOrStdout(), log)
+	}
+	return cmd
+}
+
+func logger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}
+
+func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writer, log *slog.Logger) error {
+	limitMemory()
+	if dir := cfg.Samples(); dir != "" {
+		if err := writeSamples(dir, log); err != nil {
+			return err
+		}
+	}
+	for _, line := range cfg.NotInForce() {
+		log.Warn(line)
+	}
+	for _, line := range cfg.MissingSecrets() {
+		log.Warn(line)
+	}
+	g, err := gateway.New(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := g.ServeControl(ctx); err != nil {
+		return err
+	}
+	l, err := g.Listen()
+	if err != nil {
+		return err
+	}
+	token, fresh, err := firstToken(ctx, cfg, g)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	url := cfg.PublicURL
+	if url == "" {
+		url = "http://" + l.Addr().String()
+		if cfg.Listen.TLS.Cert != "" {
+			url = "https://" + l.Addr().String()
+		}
+	}
+	if f, ok := stdout.(*os.File); welcome || fresh && ok && term.IsTerminal(int(f.Fd())) {
+		greet(stdout, cfg, url, token)
+	}
+	log.Info("serving", "url", url, "version", version)
+	return g.Serve(ctx, l)
+}
+
+// writeSamples makes the sample tables at the first start. Files that are
+// there already stay: they may be from another seed.
+func writeSamples(dir string, log *slog.Logger) error {
+	if _, err := os.Stat(filepath.Join(dir, samples.StoresFile)); err == nil { // the last one written
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("samples: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	log.Info("writing the sample tables", "dir", dir)
+	return samples.Write(dir, samples.Seed)
+}
+
+// firstToken gives the first administrator a token at the first start and
+// keeps it in a file that only this user may read.
+func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (token string, fresh bool, err error) {
+	path := filepath.Join(cfg.Data.Dir, adminToken)
+	if b, err := os.ReadFile(path); err == nil {
+		token := strings.TrimSpace(string(b))
+		if _, err := g.Access().Authenticate(ctx, token); err == nil {
+			return token, false, nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return "", false, fmt.Errorf("administrator's token: %w", err)
+	}
+	admin := cfg.Administrator()
+	if admin == "" {
+		return "", false, nil
+	}
+	token, _, err = gateway.Direct(g.Access()).CreateToken(ctx, gateway.TokenRequest{Principal: admin, Comment: "first token of the administrator"})
+	if err != nil {
+		return "", false, fmt.Errorf("administrator's token: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintln(f, token)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("administrator's token: %w", err)
+	}
+	return token, true, nil
+}
+
+// greet prints what a newcomer needs for a first request.
+func greet(w io.Writer, cfg *config.Config, url, token string) {
+	fmt.Fprintf(w, "\nSallyport is ready.\n\n  URL    %s\n  token  %s\n", url, token)
+	if cfg.Samples() == "" {
+		fmt.Fprintln(w)
+		return
+	}
+	fmt.Fprintf(w, `
+Ask the demo model about the sample table of customer reviews:
+
+  curl -s %s/ai-gateway/mlflow/v1/responses \
+    -H "Authorization: Bearer %s" \
+    -H "Content-Type: application/json" \
+    -d '{"model": "databricks-demo", "input": "What is the average stars by country?", "tools": [{"type": "table", "table": {"name": "main.sales.reviews"}}]}'
+
+Stop with Ctrl-C.
+
+`, url, token)
+}

@@ -1,0 +1,347 @@
+// Package config reads the gateway's configuration file. The file fills the
+// Config structs of the packages that use them, so those structs are its
+// reference; an unknown key is an error with its line and the nearest key we
+// know.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/httpapi"
+	"github.com/sallyport-gateway/sallyport/core/router"
+	"github.com/sallyport-gateway/sallyport/core/secret"
+)
+
+// DefaultAddress is where the gateway listens when the file does not say.
+const DefaultAddress = "127.0.0.1:8080"
+
+// Config is the whole file.
+type Config struct {
+	Version   int      `yaml:"version"`    // of the file format; must be 1
+	Listen    Listen   `yaml:"listen"`     // address, or {address, tls, trusted_proxies}
+	PublicURL string   `yaml:"public_url"` // how clients reach the gateway; http://<listen> if empty
+	Data      Data     `yaml:"data"`       // directory, or {log, tables, state}; ./sallyport-data if empty
+	Plugins   []string `yaml:"plugins"`    // directories of plugin programs; bin/plugins beside the binary if empty
+
+	Providers map[string]router.Provider `yaml:"providers"`
+	Models    map[string]router.Model    `yaml:"models"`
+	Access    access.Config              `yaml:"access"`
+	Catalog   catalog.Config             `yaml:"catalog"`
+	Egress    egress.Config              `yaml:"egress"`   // how the gateway reaches the outside
+	Requests  httpapi.Limits             `yaml:"requests"` // bounds on request bodies
+	Shutdown  time.Duration              `yaml:"shutdown"` // how long running requests may take to finish; 0 means 30 s
+
+	Budgets       []Budget              `yaml:"budgets"`
+	Tools         map[string]Tool       `yaml:"tools"`
+	CodeExecution CodeExecution         `yaml:"code_execution"`
+	Connections   map[string]Connection `yaml:"connections"`
+
+	dir  string // relative paths resolve against it
+	file string // "" for the built-in defaults
+}
+
+// Listen says where to listen.
+type Listen struct {
+	Address        string   `yaml:"address"` // host:port
+	TLS            TLS      `yaml:"tls"`
+	TrustedProxies []string `yaml:"trusted_proxies"` // CIDR ranges whose forwarding headers count; not in force yet
+}
+
+// TLS names the certificate to serve with.
+type TLS struct {
+	Cert string `yaml:"cert"` // PEM file: leaf, then intermediates
+	Key  string `yaml:"key"`  // PEM file
+}
+
+// UnmarshalYAML takes an address alone, or a map.
+func (l *Listen) UnmarshalYAML(n ast.Node) error {
+	type plain Listen
+	return scalarOr(n, &l.Address, (*plain)(l))
+}
+
+// Data says where state is kept.
+type Data struct {
+	Dir    string `yaml:"dir"`    // holds everything below unless they say otherwise
+	Log    string `yaml:"log"`    // append log
+	Tables string `yaml:"tables"` // tables the gateway writes
+	State  string `yaml:"state"`  // sqlite:FILE or postgres://…
+}
+
+// UnmarshalYAML takes a directory alone, or a map.
+func (d *Data) UnmarshalYAML(n ast.Node) error {
+	type plain Data
+	return scalarOr(n, &d.Dir, (*plain)(d))
+}
+
+// scalarOr decodes a scalar into text, anything else into rest.
+func scalarOr(n ast.Node, text *string, rest any) error {
+	if _, ok := n.(ast.ScalarNode); ok {
+		return yaml.NodeToValue(n, text)
+	}
+	return yaml.NodeToValue(n, rest, yaml.Strict())
+}
+
+// Budget bounds what models may cost.
+type Budget struct {
+	Each  string  `yaml:"each"` // user
+	Of    string  `yaml:"of"`   // "group analysts", "user …", "model …"
+	USD   float64 `yaml:"usd"`
+	Per   string  `yaml:"per"`   // day, week, month
+	Alert []int   `yaml:"alert"` // per cent
+	Then  string  `yaml:"then"`  // block, alert
+}
+
+// Tool is the operator's side of a tool type.
+type Tool struct {
+	Targets   map[string]Target `yaml:"targets"`
+	Settings  map[string]any    `yaml:"settings"`
+	Isolation string            `yaml:"isolation"` // shared, per_user
+}
+
+// Target is a service that a tool may reach through the gateway.
+type Target struct {
+	URL        string        `yaml:"url"`
+	Credential secret.Value  `yaml:"credential"`
+	Scheme     string        `yaml:"scheme"`
+	Name       string        `yaml:"name"`
+	Timeout    time.Duration `yaml:"timeout"`
+}
+
+// CodeExecution says when the model is offered the code sandbox.
+type CodeExecution struct {
+	Offer string `yaml:"offer"` // always, with_hosted_tools, never
+}
+
+// Connection is a service reached by MCP.
+type Connection struct {
+	Type      string            `yaml:"type"` // mcp
+	Transport string            `yaml:"transport"`
+	URL       string            `yaml:"url"`
+	Command   []string          `yaml:"command"`
+	Env       map[string]string `yaml:"env"`
+	Auth      ConnectionAuth    `yaml:"auth"`
+}
+
+// ConnectionAuth says how the gateway identifies itself, or its user, there.
+type ConnectionAuth struct {
+	Type         string       `yaml:"type"` // none, bearer, oauth
+	Token        secret.Value `yaml:"token"`
+	ClientID     string       `yaml:"client_id"`
+	ClientSecret secret.Value `yaml:"client_secret"`
+	Scopes       []string     `yaml:"scopes"`
+}
+
+// Load reads the file at path.
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	c, err := Parse(text, filepath.Dir(abs))
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", path, err)
+	}
+	c.file = abs
+	return c, nil
+}
+
+// Parse reads a configuration text whose relative paths resolve against dir.
+func Parse(text []byte, dir string) (*Config, error) {
+	c := &Config{dir: dir}
+	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
+		return nil, explain(err)
+	}
+	if err := c.finish(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// File is the file the Config was read from, "" for the built-in defaults.
+func (c *Config) File() string { return c.file }
+
+// Dir is the directory that relative paths resolve against.
+func (c *Config) Dir() string { return c.dir }
+
+// Path resolves p against the configuration's directory.
+func (c *Config) Path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// finish fills in defaults, resolves paths and checks what no package checks.
+func (c *Config) finish() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Version != 1 {
+		bad("version: must be 1, got %d", c.Version)
+	}
+	if c.Listen.Address == "" {
+		c.Listen.Address = DefaultAddress
+	}
+	if _, _, err := net.SplitHostPort(c.Listen.Address); err != nil {
+		bad("listen: %q is not host:port", c.Listen.Address)
+	}
+	if (c.Listen.TLS.Cert == "") != (c.Listen.TLS.Key == "") {
+		bad("listen.tls: cert and key go together")
+	}
+	c.Listen.TLS.Cert, c.Listen.TLS.Key = c.Path(c.Listen.TLS.Cert), c.Path(c.Listen.TLS.Key)
+	for _, p := range c.Listen.TrustedProxies {
+		if _, _, err := net.ParseCIDR(p); err != nil && net.ParseIP(p) == nil {
+			bad("listen.trusted_proxies: %q is neither an address nor a range such as 10.0.0.0/8", p)
+		}
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" {
+			bad("public_url: %q is not a URL such as https://gateway.example.com", c.PublicURL)
+		}
+		c.PublicURL = strings.TrimRight(c.PublicURL, "/")
+	}
+	if c.Data.Dir == "" {
+		c.Data.Dir = "sallyport-data"
+	}
+	c.Data.Dir = c.Path(c.Data.Dir)
+	if c.Data.State == "" {
+		c.Data.State = "sqlite:" + filepath.Join(c.Data.Dir, "state.db")
+	} else if f, ok := strings.CutPrefix(c.Data.State, "sqlite:"); ok {
+		c.Data.State = "sqlite:" + c.Path(f)
+	} else if !strings.HasPrefix(c.Data.State, "postgres://") && !strings.HasPrefix(c.Data.State, "postgresql://") {
+		bad("data.state: must be sqlite:FILE or postgres://…")
+	}
+	for i, d := range c.Plugins {
+		c.Plugins[i] = c.Path(d)
+	}
+	if c.Shutdown < 0 {
+		bad("shutdown: must not be negative")
+	}
+	if c.Shutdown == 0 {
+		c.Shutdown = 30 * time.Second
+	}
+	if len(c.Providers) == 0 || len(c.Models) == 0 {
+		bad("providers, models: a gateway needs at least one of each")
+	}
+	secret.Each(c, func(_ string, v secret.Value) { v.Anchor(c.dir) })
+	c.checkLater(bad)
+	for _, err := range []error{c.routes().Validate(), c.Access.Validate(), c.Catalog.Validate()} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) routes() router.Config {
+	return router.Config{Providers: c.Providers, Models: c.Models}
+}
+
+// checkLater checks the keys of parts that are not in force yet.
+func (c *Config) checkLater(bad func(string, ...any)) {
+	for i, b := range c.Budgets {
+		if b.USD <= 0 {
+			bad("budgets[%d].usd: must be above 0", i)
+		}
+		oneOf(bad, fmt.Sprintf("budgets[%d].per", i), b.Per, "day", "week", "month")
+		oneOf(bad, fmt.Sprintf("budgets[%d].then", i), b.Then, "", "alert", "block")
+		if (b.Each == "") == (b.Of == "") {
+			bad("budgets[%d]: needs either each or of", i)
+		}
+		for _, a := range b.Alert {
+			if a <= 0 || a > 100 {
+				bad("budgets[%d].alert: %d is not a percentage", i, a)
+			}
+		}
+	}
+	for name, t := range c.Tools {
+		for target, v := range t.Targets {
+			if u, err := url.Parse(v.URL); err != nil || u.Host == "" {
+				bad("tools.%s.targets.%s.url: %q is not a URL", name, target, v.URL)
+			}
+		}
+		oneOf(bad, "tools."+name+".isolation", t.Isolation, "", "shared", "per_user")
+	}
+	oneOf(bad, "code_execution.offer", c.CodeExecution.Offer, "", "always", "with_hosted_tools", "never")
+	for name, v := range c.Connections {
+		oneOf(bad, "connections."+name+".type", v.Type, "mcp")
+		oneOf(bad, "connections."+name+".transport", v.Transport, "http", "sse", "stdio")
+		oneOf(bad, "connections."+name+".auth.type", v.Auth.Type, "", "none", "bearer", "oauth")
+		if v.Transport == "stdio" && len(v.Command) == 0 {
+			bad("connections.%s.command: a stdio server needs a command", name)
+		}
+		if v.Transport != "stdio" && v.URL == "" {
+			bad("connections.%s.url: is missing", name)
+		}
+	}
+}
+
+func oneOf(bad func(string, ...any), path, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		bad("%s: %q is not one of %s", path, got, strings.Join(slices.DeleteFunc(slices.Clone(want), func(s string) bool { return s == "" }), ", "))
+	}
+}
+
+// NotInForce has one line for each key of the file whose part is not built
+// yet: checked, and without effect.
+func (c *Config) NotInForce() []string {
+	var lines []string
+	add := func(set bool, what string) {
+		if set {
+			lines = append(lines, what+": checked, but not in force yet")
+		}
+	}
+	add(len(c.Listen.TrustedProxies) > 0, "listen.trusted_proxies")
+	add(c.Data.Log != "", "data.log")
+	add(c.Data.Tables != "", "data.tables")
+	add(len(c.Budgets) > 0, "budgets")
+	add(len(c.Tools) > 0, "tools")
+	add(c.CodeExecution.Offer != "" && c.CodeExecution.Offer != "never", "code_execution")
+	add(len(c.Connections) > 0, "connections")
+	for _, k := range c.routes().NotInForce() {
+		add(true, k)
+	}
+	return lines
+}
+
+// Administrator is the first user who is an administrator, "" if none.
+func (c *Config) Administrator() string {
+	for _, u := range c.Access.Users {
+		if u.Admin {
+			return u.Name
+		}
+	}
+	return ""
+}
+
+// MissingSecrets has one line for each secret that cannot be read. What needs
+// it fails with a clear error when it is used; the rest of the gateway works.
+func (c *Config) MissingSecrets() []string {
+	var lines []string
+	secret.Each(c, func(path string, v secret.Value) {
+		if err := v.ResolveIn(c.dir); err != nil {
+			lines = append(lines, path+": "+err.Error())
+		} else if w := v.Warning(); w != "" {
+			lines = append(lines, path+": "+w)
+		}
+	})
+	return lines
+}

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The configuration contract: this file must load and mean what it says.
+func TestContract(t *testing.T) {
+	c, err := Load(filepath.Join("testdata", "contract.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen.Address != "127.0.0.1:8080" || c.PublicURL != "http://127.0.0.1:8080" {
+		t.Errorf("got listen %q, public_url %q", c.Listen.Address, c.PublicURL)
+	}
+	if want := filepath.Join(dir, "sallyport-data"); c.Data.Dir != want || c.Data.State != "sqlite:"+filepath.Join(want, "state.db") {
+		t.Errorf("got data %+v", c.Data)
+	}
+	if want := []string{filepath.Join(dir, "bin/plugins")}; !reflect.DeepEqual(c.Plugins, want) {
+		t.Errorf("got plugins %v, want %v", c.Plugins, want)
+	}
+	if a := c.Providers["anthropic"]; a.Timeouts.FirstByte != 120*time.Second || a.Timeouts.Idle != 300*time.Second || a.Key.Source() != "file /run/secrets/anthropic" {
+		t.Errorf("got provider anthropic %+v from %s", a, a.Key.Source())
+	}
+	m := c.Models["databricks-claude-sonnet-4-5"]
+	if len(m.Destinations) != 1 || m.Destinations[0].Price.CacheWrite1h != 6 || len(m.Fallback) != 1 || m.Context.Input != 200000 || m.Output != "databricks" || len(m.Limits) != 2 {
+		t.Errorf("got model %+v", m)
+	}
+	if got := c.Catalog["main"]["sales"].Tables["reviews"]; got.Location != "./samples/reviews.parquet" || got.Format != "parquet" {
+		t.Errorf("got table %+v", got)
+	}
+	if c.Administrator() != "root@example.com" {
+		t.Errorf("got administrator %q", c.Administrator())
+	}
+	inert := strings.Join(c.NotInForce(), "\n")
+	for _, key := range []string{"budgets", "tools", "code_execution", "connections", "limits", "inference_table", "price"} {
+		if !strings.Contains(inert, key) {
+			t.Errorf("NotInForce does not name %q:\n%s", key, inert)
+		}
+	}
+	missing := strings.Join(c.MissingSecrets(), "\n")
+	if !strings.Contains(missing, "SALLYPORT_TEST_NO_SUCH_VARIABLE") {
+		t.Errorf("MissingSecrets does not name the variable:\n%s", missing)
+	}
+}
+
+const least = `version: 1
+providers: {demo: {translator: demo}}
+models: {m: {destinations: [{provider: demo, model: demo}]}}
+`
+
+func TestParseRefuses(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{strings.Replace(least, "version: 1", "version: 2", 1), "version: must be 1"},
+		{"", "version: must be 1"},
+		{least + "lissten: 127.0.0.1:1\n", `did you mean "listen"?`},
+		{strings.Replace(least, "translator: demo", "translator: demo, base_ulr: x", 1), `did you mean "base_url"?`},
+		{least + "access: {users: [{name: a, groop: [x]}]}\n", "groop"},
+		{least + "listen: {address: 127.0.0.1:1, tsl: {}}\n", `did you mean "tls"?`},
+		{least + "listen: here\n", `"here" is not host:port`},
+		{least + "listen: {address: 127.0.0.1:1, tls: {cert: a}}\n", "cert and key go together"},
+		{least + "public_url: gateway\n", "public_url"},
+		{least + "data: {state: mysql://x}\n", "data.state"},
+		{strings.Replace(least, "key", "", 1) + "code_execution: {offer: sometimes}\n", `"sometimes" is not one of always, with_hosted_tools, never`},
+		{least + "connections: {x: {type: mcp, transport: http}}\n", "connections.x.url: is missing"},
+		{least + "budgets: [{each: user, usd: 0, per: month}]\n", "budgets[0].usd"},
+		{strings.Replace(least, "translator: demo", "translator: demo, key: sk-very-secret", 1), "{env: NAME}"},
+		{strings.Replace(least, "translator: demo", "translator: demo,\n  key: sk-very-secret,\n  bas_url: x", 1), ""},
+		{"version: 1\n", "at least one of each"},
+		{"version: [\n", ""},
+	}
+	for _, tt := range tests {
+		_, err := Parse([]byte(tt.text), t.TempDir())
+		if err == nil {
+			t.Errorf("%q: got no error", tt.text)
+			continue
+		}
+		if !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: got error %q, want one with %q", tt.text, err, tt.want)
+		}
+		if strings.Contains(err.Error(), "sk-very-secret") {
+			t.Errorf("the error shows the secret: %v", err)
+		}
+	}
+}
+
+func TestUnknownKeyNamesItsLine(t *testing.T) {
+	_, err := Parse([]byte(least+"lissten: x\n"), t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "[4:1]") {
+		t.Errorf("got %v, want the position 4:1", err)
+	}
+}
+
+func TestDefault(t *testing.T) {
+	for _, k := range known {
+		t.Setenv(k.env, "")
+	}
+	t.Setenv("ANTHROPIC_API_KEY", "sk-canary")
+	dir := t.TempDir()
+	c, err := Default(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.Providers["anthropic"]; !ok || len(c.Providers) != 2 {
+		t.Errorf("got providers %v, want demo and anthropic", c.Providers)
+	}
+	if _, ok := c.Models["databricks-claude-sonnet-4-5"]; !ok {
+		t.Error("no model of the provider whose variable is set")
+	}
+	if c.Administrator() == "" || c.Samples() != filepath.Join(dir, "sallyport-data", "samples") {
+		t.Errorf("got administrator %q, samples %q", c.Administrator(), c.Samples())
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(least)
+	f.Add(read(&testing.T{}, "contract.yaml"))
+	f.Fuzz(func(t *testing.T, text string) {
+		if c, err := Parse([]byte(text), "/x"); err == nil && c.Version != 1 {
+			t.Errorf("a configuration of version %d was taken", c.Version)
+		}
+	})
+}

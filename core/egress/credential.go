@@ -1,0 +1,86 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// Schemes by which a service takes its key: a closed set.
+const (
+	SchemeNone   = "none"   // no key; also ""
+	SchemeBearer = "bearer" // Authorization: Bearer KEY
+	SchemeHeader = "header" // a header of the given name
+	SchemeQuery  = "query"  // a query parameter of the given name
+)
+
+// Credential says where an account's key goes.
+type Credential struct {
+	Scheme string // one of the schemes
+	Name   string // of the header or query parameter; else empty
+}
+
+func (c Credential) validate() error {
+	switch c.Scheme {
+	case "", SchemeNone, SchemeBearer:
+		if c.Name != "" {
+			return fmt.Errorf("credential scheme %q takes no name", c.Scheme)
+		}
+	case SchemeHeader:
+		if !httpguts.ValidHeaderFieldName(c.Name) || dropped(http.CanonicalHeaderKey(c.Name)) {
+			return fmt.Errorf("credential scheme %q: %q is not the name of a header it may use", c.Scheme, c.Name)
+		}
+	case SchemeQuery:
+		if c.Name == "" || url.QueryEscape(c.Name) != c.Name {
+			return fmt.Errorf("credential scheme %q: %q is not the name of a query parameter", c.Scheme, c.Name)
+		}
+	default:
+		return fmt.Errorf("credential scheme %q is not one of none, bearer, header, query", c.Scheme)
+	}
+	return nil
+}
+
+// attach adds the key to a request. The caller has removed every credential
+// that came with the request.
+func (c Credential) attach(r *http.Request, key string) error {
+	if key == "" {
+		return nil // a service in the operator's own network often wants none
+	}
+	if !httpguts.ValidHeaderFieldValue(key) || strings.ContainsAny(key, " \t") {
+		return errors.New("the key of the account holds spaces, line breaks or control characters; check the variable or file it comes from")
+	}
+	switch c.Scheme {
+	case SchemeBearer:
+		r.Header.Set("Authorization", "Bearer "+key)
+	case SchemeHeader:
+		r.Header.Set(c.Name, key)
+	case SchemeQuery:
+		if q, err := url.ParseQuery(r.URL.RawQuery); err != nil || q.Has(c.Name) {
+			return fmt.Errorf("the query of the request already holds %q, which is where the key goes", c.Name)
+		}
+		if r.URL.RawQuery != "" {
+			r.URL.RawQuery += "&"
+		}
+		r.URL.RawQuery += c.Name + "=" + url.QueryEscape(key)
+	}
+	return nil
+}
+
+// scrub removes a key, plain and escaped, from text that a service sent.
+func scrub(s, key string) string {
+	if len(key) < minScrub {
+		return s // would blank out ordinary words
+	}
+	s = strings.ReplaceAll(s, key, "***")
+	if esc := url.QueryEscape(key); esc != key {
+		s = strings.ReplaceAll(s, esc, "***")
+	}
+	return s
+}
+
+// minScrub is the shortest key that is looked for in what a service sends.
+const minScrub = 6

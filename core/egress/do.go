@@ -1,0 +1,250 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// DepthHeader counts the gateways a request has passed, so that one that was
+// configured to call itself does not do so for ever.
+const DepthHeader = "X-Sallyport-Depth"
+
+// MaxDepth is how many gateways a request may pass.
+const MaxDepth = 3
+
+// Depth reads the count from the headers of a request that came in. What
+// cannot be read counts as too deep.
+func Depth(h http.Header) int {
+	depth := 0
+	for _, v := range h[DepthHeader] {
+		n, err := strconv.Atoi(strings.TrimSpace(v))
+		if err != nil || n < 0 || n > MaxDepth {
+			return MaxDepth
+		}
+		depth = max(depth, n)
+	}
+	return depth
+}
+
+// Request is what to ask of an account's service.
+type Request struct {
+	Method string      // "" means POST
+	Path   string      // relative to the base URL, escaped; no "..", no empty segment
+	Query  string      // escaped, without the leading "?"
+	Header http.Header // credentials, cookies and hop-by-hop headers in it are not sent
+	Body   []byte      // nil means none
+	Stream bool        // the reply is read as it comes, so no compression is offered
+	Depth  int         // gateways the request has passed before this one
+}
+
+// Response is the service's answer, whatever its status except a redirect.
+type Response struct {
+	Status int
+	Header http.Header // without cookies and hop-by-hop headers
+	Body   *Body       // of an error status: read already, at most 256 KiB, without the key
+}
+
+// Do makes one request. Every error is an *Error. Cancelling ctx ends the
+// request at once, also while the body is being read. The caller closes Body.
+func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
+	if r.Depth >= MaxDepth {
+		return nil, a.refuse("the request has passed %d gateways, which looks like a gateway configured to call itself", r.Depth)
+	}
+	key, err := a.key.text()
+	if err != nil {
+		return nil, a.refuse("the key of the account cannot be read (%v)", err)
+	}
+	req, err := a.request(r, key)
+	if err != nil {
+		return nil, a.refuse("%s", scrub(err.Error(), key))
+	}
+	parent, begin := ctx, time.Now()
+	ctx, cancel := context.WithCancelCause(parent)
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
+	timer := time.AfterFunc(a.firstByte, func() { cancel(errFirstByte) })
+	res, err := a.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	timer.Stop()
+	if err == nil && context.Cause(ctx) == errFirstByte {
+		res.Body.Close()
+		err = errFirstByte
+	}
+	if err != nil {
+		e := a.failure(parent, ctx, err, key)
+		e.Sent = sent.Load()
+		if e.Kind == Connect && e.Sent {
+			e.Kind, e.Text = Cut, "the service ended the connection without an answer ("+reason(err, key)+")"
+		}
+		cancel(errClosed)
+		return nil, e
+	}
+	if res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified {
+		to := ""
+		if u, err := res.Location(); err == nil && u.Host != "" && u.Host != a.target.base.Host {
+			to = " to " + scrub(u.Host, key)
+		}
+		cancel(errClosed)
+		res.Body.Close()
+		return nil, &Error{Kind: Redirect, Account: a.name, Sent: true, Text: fmt.Sprintf(
+			"the service answered with a redirect%s (status %d), which is never followed; base_url must name the final place", to, res.StatusCode)}
+	}
+	body, err := a.open(parent, ctx, cancel, res, a.firstByte-time.Since(begin))
+	if err == nil && r.Stream {
+		body.left *= streamFactor
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &Response{Status: res.StatusCode, Header: replyHeader(res.Header, key), Body: body}
+	if res.StatusCode >= 400 {
+		body.slurp(key)
+	}
+	return out, nil
+}
+
+// request builds the HTTP request, key and all.
+func (a *Account) request(r Request, key string) (*http.Request, error) {
+	u, err := a.target.resolve(r.Path, r.Query)
+	if err != nil {
+		return nil, err
+	}
+	req := &http.Request{
+		Method: or(r.Method, http.MethodPost), URL: u, Host: u.Host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, len(r.Header)+5),
+	}
+	switch req.Method {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead:
+	default:
+		return nil, fmt.Errorf("the method of the request, %q, is not one that is used here", req.Method)
+	}
+	for k, vs := range r.Header {
+		k = http.CanonicalHeaderKey(k)
+		if !dropped(k) && !credentialHeaders[k] {
+			req.Header[k] = vs
+		}
+	}
+	if r.Body != nil {
+		req.ContentLength = int64(len(r.Body))
+		req.Body = io.NopCloser(bytes.NewReader(r.Body))
+		// Lets the transport take a fresh connection when the pooled one was
+		// closed by the service before anything was written to it.
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+	}
+	req.Header.Set("User-Agent", a.agent)
+	req.Header.Set(DepthHeader, strconv.Itoa(r.Depth+1))
+	if r.Stream {
+		req.Header.Set("Accept-Encoding", "identity")
+	} else {
+		req.Header.Set("Accept-Encoding", "gzip")
+	}
+	if err := a.cred.attach(req, key); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// failure turns an error of the transport into ours.
+func (a *Account) failure(parent, ctx context.Context, err error, key string) *Error {
+	e := &Error{Account: a.name}
+	var refused *addressError
+	switch {
+	case parent.Err() != nil:
+		e.Kind, e.Text, e.cause = Canceled, "the request was cancelled", parent.Err()
+	case context.Cause(ctx) == errFirstByte:
+		return a.late()
+	case errors.As(err, &refused):
+		e.Kind, e.Text = Refused, refused.text
+	default:
+		e.Kind, e.Text = Connect, "the service could not be reached ("+reason(err, key)+")"
+	}
+	return e
+}
+
+// late is the failure of a service that took too long to begin.
+func (a *Account) late() *Error {
+	return &Error{Kind: FirstByte, Account: a.name, After: a.firstByte, Sent: true,
+		Text: fmt.Sprintf("the service did not begin to answer within %s", a.firstByte)}
+}
+
+func (a *Account) refuse(format string, args ...any) *Error {
+	return &Error{Kind: Refused, Account: a.name, Text: fmt.Sprintf(format, args...)}
+}
+
+// reason names what went wrong on the network without addresses, which are
+// nobody's business but the operator's, and without anything that was sent.
+func reason(err error, key string) string {
+	var (
+		errno syscall.Errno
+		dns   *net.DNSError
+		cert  *tls.CertificateVerificationError
+		host  x509.HostnameError
+		netw  net.Error
+	)
+	switch {
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.As(err, &dns):
+		return "name lookup: " + dns.Err
+	case errors.As(err, &host):
+		return "its certificate is for another name"
+	case errors.As(err, &cert):
+		return "its certificate is not trusted"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return "connection closed"
+	case errors.As(err, &netw) && netw.Timeout():
+		return "timed out"
+	}
+	s := scrub(err.Error(), key)
+	if len(s) > 200 {
+		s = s[:200]
+	}
+	return s
+}
+
+// dropped reports whether a header belongs to one connection, or is set here.
+func dropped(k string) bool {
+	switch k {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Host", "Content-Length", "Accept-Encoding", "User-Agent", "Expect", DepthHeader:
+		return true
+	}
+	return strings.HasPrefix(k, "X-Forwarded-")
+}
+
+// credentialHeaders are where clients and services put credentials. None is
+// passed on: the account's own key is the only credential that leaves.
+var credentialHeaders = map[string]bool{
+	"Authorization": true, "Proxy-Authorization": true, "Cookie": true, "X-Api-Key": true, "Api-Key": true,
+	"X-Goog-Api-Key": true, "Forwarded": true,
+}
+
+// CredentialHeader reports whether a header of that canonical name is one that
+// credentials travel in.
+func CredentialHeader(name string) bool { return credentialHeaders[name] }
+
+// replyHeader copies what of a reply's head may be seen further in.
+func replyHeader(h http.Header, key string) http.Header {
+	out := make(http.Header, len(h))
+	for k, vs := range h {
+		if dropped(k) || k == "Set-Cookie" {
+			continue
+		}
+		for _, v := range vs {
+			out[k] = append(out[k], scrub(v, key))
+		}
+	}
+	return out
+}

@@ -1,0 +1,27 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/sallyport-gateway/sallyport/core/config"
+)
+
+// Check builds the gateway that cfg describes, without serving it and without
+// touching its data: what would stop `serve` is the error.
+func Check(ctx context.Context, cfg *config.Config) error {
+	dir, err := os.MkdirTemp("", "sallyport-check-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	trial := *cfg
+	trial.Data.Dir = dir
+	trial.Data.State = "sqlite:" + dir + "/state.db"
+	g, err := New(ctx, &trial, "check", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return g.Close()
+}

@@ -1,0 +1,186 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+)
+
+// ControlSocket is the name, below the data directory, of the socket by which
+// commands reach a running gateway. Only processes of the gateway's own user
+// are answered.
+const ControlSocket = "control.sock"
+
+// maxSocketPath is the most letters a unix socket's path may have (sun_path,
+// the smaller of Linux and macOS).
+const maxSocketPath = 103
+
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Principal string        `json:"principal"`
+	Comment   string        `json:"comment,omitempty"`
+	Lifetime  time.Duration `json:"lifetime,omitempty"` // 0 means access.DefaultLifetime; negative means for ever
+	Scopes    []string      `json:"scopes,omitempty"`   // none means all
+}
+
+// Tokens is what `sallyport token` needs: a running gateway's control socket,
+// or the access service over the store when none runs.
+type Tokens interface {
+	CreateToken(ctx context.Context, r TokenRequest) (secret string, t access.TokenInfo, err error)
+	ListTokens(ctx context.Context) ([]access.TokenInfo, error)
+	RevokeToken(ctx context.Context, id string) error
+}
+
+// ServeControl answers on the control socket until ctx ends.
+func (g *Gateway) ServeControl(ctx context.Context) error {
+	path := filepath.Join(g.cfg.Data.Dir, ControlSocket)
+	if len(path) > maxSocketPath {
+		g.log.Warn("the path of the data directory is too long for a control socket; commands use the state database directly", "path", path)
+		return nil
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return fmt.Errorf("another gateway uses the data directory %s", g.cfg.Data.Dir)
+	}
+	os.Remove(path) // left by a gateway that was killed
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return fmt.Errorf("control socket: %w", err)
+	}
+	srv := &http.Server{Handler: g.control(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, ConnContext: withPeer}
+	go func() { // ends with srv, which ends with ctx
+		<-ctx.Done()
+		srv.Close()
+	}()
+	go srv.Serve(l)
+	return nil
+}
+
+func (g *Gateway) control() http.Handler {
+	mux := http.NewServeMux()
+	direct := Direct(g.access)
+	mux.HandleFunc("POST /tokens", func(w http.ResponseWriter, r *http.Request) {
+		var q TokenRequest
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&q); err != nil {
+			answer(w, nil, apierror.New(apierror.Invalid, "bad request: %v", err))
+			return
+		}
+		secret, t, err := direct.CreateToken(r.Context(), q)
+		answer(w, created{secret, t}, err)
+	})
+	mux.HandleFunc("GET /tokens", func(w http.ResponseWriter, r *http.Request) {
+		ts, err := direct.ListTokens(r.Context())
+		answer(w, ts, err)
+	})
+	mux.HandleFunc("DELETE /tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, struct{}{}, direct.RevokeToken(r.Context(), r.PathValue("id")))
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if uid, ok := peerUID(r.Context()); !ok || uid != os.Getuid() {
+			answer(w, nil, apierror.New(apierror.Denied, "only the user who runs the gateway may use its control socket"))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+type created struct {
+	Secret string           `json:"secret"`
+	Token  access.TokenInfo `json:"token"`
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		v = apierror.From(err)
+	}
+	json.NewEncoder(w).Encode(v)
+}
+
+// Direct works on the store itself.
+func Direct(s *access.Service) Tokens { return direct{s} }
+
+type direct struct{ s *access.Service }
+
+func (d direct) CreateToken(ctx context.Context, r TokenRequest) (string, access.TokenInfo, error) {
+	return d.s.CreateToken(ctx, access.NewToken(r))
+}
+func (d direct) ListTokens(ctx context.Context) ([]access.TokenInfo, error) {
+	return d.s.ListTokens(ctx, "")
+}
+func (d direct) RevokeToken(ctx context.Context, id string) error { return d.s.RevokeToken(ctx, id) }
+
+// Control reaches the gateway that runs over the data directory dir. It
+// returns an error when none runs there.
+func Control(dir string) (Tokens, error) {
+	path := filepath.Join(dir, ControlSocket)
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	c.Close()
+	return remote{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}}, nil
+}
+
+type remote struct{ c *http.Client }
+
+func (m remote) CreateToken(ctx context.Context, r TokenRequest) (string, access.TokenInfo, error) {
+	var v created
+	err := m.do(ctx, "POST", "/tokens", r, &v)
+	return v.Secret, v.Token, err
+}
+
+func (m remote) ListTokens(ctx context.Context) ([]access.TokenInfo, error) {
+	var v []access.TokenInfo
+	return v, m.do(ctx, "GET", "/tokens", nil, &v)
+}
+
+func (m remote) RevokeToken(ctx context.Context, id string) error {
+	if id == "" {
+		return errors.New("which token? give the id that `sallyport token list` shows")
+	}
+	return m.do(ctx, "DELETE", "/tokens/"+id, nil, &struct{}{})
+}
+
+func (m remote) do(ctx context.Context, method, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := m.c.Do(req)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		e := new(apierror.Error)
+		if err := json.NewDecoder(resp.Body).Decode(e); err != nil {
+			return fmt.Errorf("control socket: status %d", resp.StatusCode)
+		}
+		return e
+	}
+	return json.NewDecoder(resp.Body).Decode(out)
+}

@@ -1,0 +1,244 @@
+// Package gateway builds the gateway from its configuration, top to bottom. It
+// is the only place where the parts meet.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/config"
+	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/httpapi"
+	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/router"
+	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/supervisor"
+	"github.com/sallyport-gateway/sallyport/core/toolset"
+	"github.com/sallyport-gateway/sallyport/sdk/engine"
+)
+
+// Gateway is a built gateway. Serve it once, then Close it.
+type Gateway struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	db      *store.DB
+	access  *access.Service
+	plugins *pluginhost.Host
+	state   atomic.Pointer[httpapi.State]
+	api     *httpapi.API
+	version string
+	closers []func() // of the state, in the order they were made
+
+	problems func(context.Context) []string // of the catalog's tables
+}
+
+// New builds a gateway. It starts no plugin that is not needed and does not
+// listen yet. On an error nothing is left running.
+func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (_ *Gateway, err error) {
+	g := &Gateway{cfg: cfg, log: log, version: version}
+	defer func() {
+		if err != nil {
+			g.Close()
+		}
+	}()
+	if err := private(cfg.Data.Dir); err != nil {
+		return nil, err
+	}
+	if g.db, err = store.Open(ctx, cfg.Data.State, log); err != nil {
+		return nil, err
+	}
+	if g.access, err = access.New(cfg.Access, g.db, log); err != nil {
+		return nil, fmt.Errorf("access: %w", err)
+	}
+	if g.plugins, err = pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, log); err != nil {
+		return nil, err
+	}
+	st, err := g.build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.state.Store(st)
+	for _, line := range append(g.access.Unmatched(), g.problems(ctx)...) {
+		log.Warn(line)
+	}
+	g.api = httpapi.New(g.state.Load, cfg.Requests, version, log)
+	return g, nil
+}
+
+// build makes the complete immutable state that requests are served with.
+func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
+	var eng engine.Engine
+	if e, manifest, ok := g.plugins.Engine("duckdb"); ok {
+		eng = catalog.Described{Engine: e, Manifest: manifest}
+	} else {
+		g.log.Warn("no SQL engine: tables cannot be queried; building it needs a C++ compiler (see README)")
+	}
+	cat, err := catalog.New(cfg.Catalog, cfg.Dir(), g.access, eng, g.log)
+	if err != nil {
+		return nil, fmt.Errorf("catalog: %w", err)
+	}
+	outward := cfg.Egress
+	outward.Version = g.version
+	out, err := egress.New(outward)
+	if err != nil {
+		return nil, fmt.Errorf("egress: %w", err)
+	}
+	models, err := router.New(router.Config{Providers: cfg.Providers, Models: cfg.Models}, g.plugins, out, g.access, g.log)
+	if err != nil {
+		return nil, err
+	}
+	tools, err := toolset.New(toolset.Deps{
+		Tool:  g.plugins.Tool,
+		Types: g.toolTypes,
+		Scope: g.access.CheckScope,
+		View:  func(p *access.Principal) toolset.View { return cat.As(p) },
+		Log:   g.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tools: %w", err)
+	}
+	loop, err := supervisor.New(supervisor.Deps{Check: models.Check, Generate: models.Generate, Tools: tools, Log: g.log})
+	if err != nil {
+		return nil, fmt.Errorf("supervisor: %w", err)
+	}
+	g.problems = cat.Problems
+	g.closers = append(g.closers, tools.Close, models.Close, func() { cat.Close() })
+	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, PublicURL: g.publicURL()}, nil
+}
+
+// toolTypes lists the tool types that plugins serve.
+func (g *Gateway) toolTypes() []string {
+	var types []string
+	for _, p := range g.plugins.Plugins() {
+		if p.Kind == "tool" && p.State != pluginhost.Refused {
+			types = append(types, p.Name)
+		}
+	}
+	return types
+}
+
+// Listen opens the configured address.
+func (g *Gateway) Listen() (net.Listener, error) {
+	l, err := net.Listen("tcp", g.cfg.Listen.Address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w (is another gateway running? set `listen:` to another port)", g.cfg.Listen.Address, errors.Unwrap(err))
+	}
+	return l, nil
+}
+
+// Serve answers requests on l until ctx ends, then lets running requests
+// finish for as long as the configuration allows.
+func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
+	if g.cfg.PublicURL == "" { // the port may have been chosen by the system
+		st := *g.state.Load()
+		st.PublicURL = g.scheme() + "://" + l.Addr().String()
+		g.state.Store(&st)
+	}
+	base, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	srv, l := g.api.Server(base, l)
+	ended := make(chan error, 1)
+	go func() {
+		if t := g.cfg.Listen.TLS; t.Cert != "" {
+			ended <- srv.ServeTLS(l, t.Cert, t.Key)
+			return
+		}
+		ended <- srv.Serve(l)
+	}()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	g.log.Info("shutting down", "grace", g.cfg.Shutdown)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Shutdown)
+	defer cancel()
+	err := srv.Shutdown(grace)
+	if err != nil {
+		g.log.Warn("requests were still running at the end of the grace time", "grace", g.cfg.Shutdown)
+		stop() // their contexts end, so streams get their last event
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		if srv.Shutdown(last) != nil {
+			srv.Close()
+		}
+	}
+	if serr := <-ended; serr != nil && !errors.Is(serr, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", serr)
+	}
+	return nil
+}
+
+// Close stops the plugins and closes the state database.
+func (g *Gateway) Close() error {
+	var errs []error
+	for _, c := range slices.Backward(g.closers) {
+		c()
+	}
+	if g.plugins != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		errs = append(errs, g.plugins.Close(ctx))
+	}
+	if g.access != nil {
+		errs = append(errs, g.access.Close())
+	}
+	if g.db != nil {
+		errs = append(errs, g.db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Access is the gateway's access service, for the command's own needs.
+func (g *Gateway) Access() *access.Service { return g.access }
+
+// URL is how clients reach the gateway.
+func (g *Gateway) URL() string { return g.state.Load().PublicURL }
+
+func (g *Gateway) scheme() string {
+	if g.cfg.Listen.TLS.Cert != "" {
+		return "https"
+	}
+	return "http"
+}
+
+func (g *Gateway) publicURL() string {
+	if g.cfg.PublicURL != "" {
+		return g.cfg.PublicURL
+	}
+	return g.scheme() + "://" + g.cfg.Listen.Address
+}
+
+// private makes dir for this user only. A directory that others may enter is
+// refused: it holds tokens.
+func private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		abs, _ := filepath.Abs(dir)
+		return fmt.Errorf("data directory %s can be entered by others and is not ours to close: %w", abs, err)
+	}
+	return nil
+}
+
+// Routes is the whole HTTP surface.
+func (g *Gateway) Routes() []httpapi.Route { return g.api.Routes() }

@@ -1,0 +1,228 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+)
+
+// Limits bounds what request bodies may cost the gateway. Source: promise of
+// bounded memory; zero values mean the defaults.
+type Limits struct {
+	Body   int64 `yaml:"body"`   // bytes of one body; 0 means 32 MiB
+	Budget int64 `yaml:"budget"` // bytes of all bodies and their parsed copies in flight; 0 means 256 MiB
+}
+
+const (
+	defaultBody   = 32 << 20
+	defaultBudget = 256 << 20
+
+	// parsedCopies is how many bytes of the budget one byte of a body costs:
+	// itself, the parsed request that holds it again, and the translator's
+	// frame.
+	parsedCopies = 3
+
+	smallBody = 1 << 20 // larger bodies share three quarters of the budget, so that small ones always find room
+
+	minRate  = float64(1<<20) / 60 // bytes a second; slower uploads end in 408
+	grace    = 10 * time.Second    // before the rate counts, and longest wait for budget
+	drainMax = 64 << 20            // read and dropped after a refusal, so that the client sees the answer
+	drainFor = 5 * time.Second
+)
+
+// readBody reads the body of r into memory, charging the budget as bytes
+// arrive. The returned func gives the charge back; call it when the request's
+// copies are gone. Errors are apierror TooLarge, Timeout, RateLimited, or
+// Canceled when the client left.
+func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, func(), error) {
+	if r.ContentLength > a.limits.Body {
+		drain(w, r)
+		return nil, nil, a.tooLarge()
+	}
+	charged := int64(0)
+	release := func() { a.budget.release(charged) }
+	body, err := a.fill(w, r, &charged)
+	if err != nil {
+		release()
+		if apierror.CodeOf(err) != apierror.Canceled {
+			drain(w, r)
+		}
+		return nil, nil, err
+	}
+	return body, release, nil
+}
+
+func (a *API) tooLarge() error {
+	return apierror.New(apierror.TooLarge, "The request body is larger than %d MiB, the most this gateway takes. Send less history or smaller files.", a.limits.Body>>20)
+}
+
+func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]byte, error) {
+	rc := http.NewResponseController(w)
+	defer rc.SetReadDeadline(time.Time{})
+	claim := r.ContentLength // bytes to make room for; -1 is unknown
+	if claim < 0 {
+		claim = a.limits.Body
+	}
+	var body []byte
+	start := time.Now()
+	for {
+		need := int64(64 << 10)
+		if r.ContentLength >= 0 {
+			need = min(need, r.ContentLength-int64(len(body))+1)
+		}
+		if err := a.charge(r.Context(), int64(len(body))+need, claim, charged); err != nil {
+			return nil, err
+		}
+		body = grow(body, int(need), r.ContentLength, a.limits.Body)
+		// The whole body may take as long as the least rate allows, plus grace.
+		allowed := grace + time.Duration(float64(len(body)+int(need))/minRate*float64(time.Second))
+		if err := rc.SetReadDeadline(start.Add(allowed)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return nil, apierror.Wrap(apierror.Canceled, err, "The connection was closed.")
+		}
+		n, err := r.Body.Read(body[len(body) : len(body)+int(need)])
+		body = body[:len(body)+n]
+		switch {
+		case int64(len(body)) > a.limits.Body:
+			return nil, a.tooLarge()
+		case err == io.EOF:
+			return body, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, apierror.New(apierror.Timeout, "The request body came slower than 1 MiB a minute. Send it again over a faster connection.")
+		case err != nil:
+			return nil, apierror.Wrap(apierror.Canceled, err, "The connection was closed before the request body was complete.")
+		}
+		if err := r.Context().Err(); err != nil {
+			return nil, apierror.Wrap(apierror.Canceled, err, "The connection was closed.")
+		}
+	}
+}
+
+// charge makes sure that size bytes of body are paid for. A small body pays as
+// it comes. A large one pays its whole claim once, in turn: paid in pieces,
+// many large uploads would each hold a part of the budget and none could end.
+func (a *API) charge(ctx context.Context, size, claim int64, charged *int64) error {
+	cost, large := size*parsedCopies, claim > smallBody && size > smallBody/16
+	if large {
+		cost = (claim + 1) * parsedCopies
+	}
+	if cost <= *charged {
+		return nil
+	}
+	if err := a.budget.acquire(ctx, cost-*charged, large, grace); err != nil {
+		return err
+	}
+	*charged = cost
+	return nil
+}
+
+// grow makes room for n more bytes. A known length is allocated in steps that
+// never run far ahead of what has arrived: a length is only a claim.
+func grow(b []byte, n int, length, limit int64) []byte {
+	if cap(b)-len(b) >= n {
+		return b
+	}
+	size := int64(max(2*len(b), len(b)+n, 4<<10))
+	if length >= 0 && size > length+1 {
+		size = max(length+1, int64(len(b)+n))
+	}
+	next := make([]byte, len(b), min(size, limit+64<<10+1))
+	copy(next, b)
+	return next
+}
+
+// drain reads and drops the rest of a refused body for a short while: a client
+// that is still writing would otherwise meet a closed connection in place of
+// our answer.
+func drain(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	if rc.SetReadDeadline(time.Now().Add(drainFor)) != nil {
+		return
+	}
+	io.Copy(io.Discard, io.LimitReader(r.Body, drainMax))
+	rc.SetReadDeadline(time.Time{})
+}
+
+// budget is a number of bytes shared by all requests. Large takers wait in
+// turn and leave a quarter to the small ones.
+type budget struct {
+	turn chan struct{} // held by the large taker whose turn it is
+
+	mu    sync.Mutex
+	left  int64
+	size  int64
+	freed chan struct{} // closed and replaced when bytes come back
+}
+
+func newBudget(size int64) *budget {
+	return &budget{turn: make(chan struct{}, 1), left: size, size: size, freed: make(chan struct{})}
+}
+
+// take takes n bytes, or says what to wait for.
+func (b *budget) take(n int64, large bool) (bool, chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	keep := int64(0)
+	if large {
+		keep = min(b.size/4, b.size-n) // one body of the largest size must fit whatever the setting
+	}
+	if b.left-n >= max(keep, 0) {
+		b.left -= n
+		return true, nil
+	}
+	return false, b.freed
+}
+
+func (b *budget) acquire(ctx context.Context, n int64, large bool, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	full := apierror.New(apierror.RateLimited, "The gateway holds as many request bytes as it may. Try again in a moment.")
+	full.RetryAfter = retry
+	if large {
+		select {
+		case b.turn <- struct{}{}:
+			defer func() { <-b.turn }()
+		case <-timer.C:
+			return full
+		case <-ctx.Done():
+			return apierror.Wrap(apierror.Canceled, ctx.Err(), "The connection was closed.")
+		}
+	}
+	for {
+		ok, freed := b.take(n, large)
+		if ok {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-timer.C:
+			return full
+		case <-ctx.Done():
+			return apierror.Wrap(apierror.Canceled, ctx.Err(), "The connection was closed.")
+		}
+	}
+}
+
+// release gives n bytes back.
+func (b *budget) release(n int64) {
+	if n <= 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	close(b.freed)
+	b.freed = make(chan struct{})
+}
+
+// inUse is how many bytes are charged now.
+func (b *budget) inUse() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.size - b.left
+}

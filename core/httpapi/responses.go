@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/sallyport-gateway/sallyport/core/supervisor"
+	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+)
+
+const stateless = "This gateway keeps no responses: send the whole conversation as input with each request."
+
+// responses serves POST /responses: the Supervisor API.
+func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
+	body, release, err := a.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	req, err := openresponses.ParseRequest(body)
+	if err != nil {
+		return err
+	}
+	dialect, err := c.dialect(r, req.Model)
+	if err != nil {
+		return err
+	}
+	run := supervisor.Run{
+		ID:          "resp_" + strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", ""),
+		Principal:   c.principal,
+		Request:     req,
+		Dialect:     dialect,
+		Session:     session(r, req),
+		RequestID:   requestID(r.Context()),
+		Traceparent: r.Header.Get("Traceparent"),
+		Header:      r.Header,
+		Created:     time.Now(),
+	}
+	if !req.Stream {
+		b, err := c.Supervisor.Run(r.Context(), run, nil)
+		if err != nil {
+			return err
+		}
+		writeBytes(w, http.StatusOK, b)
+		return nil
+	}
+	s := newStream(w, r)
+	_, err = c.Supervisor.Run(r.Context(), run, func(ev render.Event) error { return s.emit(r.Context(), ev) })
+	if s.close() {
+		if err != nil && context.Cause(r.Context()) == nil {
+			a.log.Error("stream ended with an error after its first event", "request", run.RequestID, "error", err.Error())
+		}
+		return nil
+	}
+	return err
+}
+
+// dialect chooses the output dialect: base path before header before model
+// before the default.
+func (c call) dialect(r *http.Request, model string) (render.Dialect, error) {
+	if c.path != "" {
+		return c.path, nil
+	}
+	for _, name := range []string{r.Header.Get("Sallyport-Output"), c.Models.Output(model)} {
+		if name == "" {
+			continue
+		}
+		d, err := render.ParseDialect(name)
+		if err != nil {
+			return "", apierror.At(apierror.Invalid, "Sallyport-Output", "%v", err)
+		}
+		return d, nil
+	}
+	return render.Databricks, nil
+}
+
+// session is the key by which a conversation stays with one destination.
+func session(r *http.Request, req *openresponses.Request) string {
+	for _, h := range []string{"X-Claude-Code-Session-Id", "Session-Id", "X-Session-Id"} {
+		if v := r.Header.Get(h); v != "" {
+			return v
+		}
+	}
+	return req.PromptCacheKey
+}
+
+// notStored answers for the parts of OpenAI's lifecycle that need stored
+// responses.
+func (a *API) notStored(why string) handlerFunc {
+	return func(http.ResponseWriter, *http.Request, call) error {
+		return apierror.New(apierror.Unsupported, "%s", why)
+	}
+}

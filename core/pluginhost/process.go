@@ -1,0 +1,286 @@
+package pluginhost
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	hclog "github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
+	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	basev1 "github.com/sallyport-gateway/sallyport/sdk/proto/base/v1"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/tool"
+)
+
+const (
+	pluginSetName = "plugin"         // of the only entry in go-plugin's set; names never cross the wire
+	healthWait    = 5 * time.Second  // for one health check, and for Configure
+	healthEvery   = 10 * time.Second // between health checks
+	healthMisses  = 3                // this many in a row end the process
+	stopGrace     = 2 * time.Second  // from asking a process to end to killing it
+	lostWait      = 250 * time.Millisecond
+)
+
+// process is one running plugin process.
+type process struct {
+	name    string
+	log     *slog.Logger
+	program *program
+	client  *goplugin.Client
+	conn    *grpc.ClientConn
+	dir     string
+	started time.Time
+
+	translator *provider.Client // of a provider
+	tool       tool.Tool        // of a tool
+	engine     engine.Engine    // of an engine
+
+	calls    gauge       // calls under way, but for a provider's exchanges
+	stopping atomic.Bool // its end is wanted
+}
+
+// startProcess starts a plugin and brings it to where it can be called. Its
+// errors are sentences for the operator that begin with the plugin's name. The
+// host's Close ends a start under way.
+func (h *Host) startProcess(p *plugin, principal string) (*process, error) {
+	dir, err := h.run.process()
+	if err != nil {
+		return nil, fmt.Errorf("plugin %q: directory: %w", p.name, err)
+	}
+	log := h.log.With("plugin", p.name)
+	proc := &process{name: p.name, log: log, dir: dir, started: time.Now()}
+	abort := func() bool { return true }
+	defer func() { abort() }()
+	proc.client = goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  boot.Handshake(),
+		VersionedPlugins: map[int]goplugin.PluginSet{boot.Protocol: {pluginSetName: connPlugin{}}},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+			cmd, err := h.command(Launch{Kind: p.kind, Name: p.name, Path: p.path, Principal: principal}, dir)
+			if err != nil {
+				return nil, err
+			}
+			cmd.Env = append(cmd.Env, spec.Env...) // cookie, versions, socket directory
+			cmd.Env = append(cmd.Env, boot.EnvHostPID+"="+strconv.Itoa(os.Getpid()))
+			proc.program = newProgram(cmd, h.starter, log)
+			abort = context.AfterFunc(h.ctx, func() { proc.program.Kill(context.Background()) })
+			return proc.program, nil
+		},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		StartTimeout:     h.cfg.StartTimeout,
+		Logger:           newHclog(log),
+		SkipHostEnv:      true,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
+		SyncStdout:       &lineWriter{f: func(line string) { log.Warn("plugin printed to stdout; it should log to stderr", "line", line) }},
+		SyncStderr:       &lineWriter{f: func(line string) { log.Debug(line) }},
+		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(boot.MaxMessage), grpc.MaxCallSendMsgSize(boot.MaxMessage))},
+	})
+	if err := proc.connect(p); err != nil {
+		err = fmt.Errorf("plugin %q %s", p.name, proc.explain(err, h.cfg.StartTimeout))
+		proc.stop(context.Background())
+		return nil, err
+	}
+	log.Info("plugin started", "kind", p.kind, "pid", proc.program.pid, "elapsed", time.Since(proc.started))
+	return proc, nil
+}
+
+// connect starts the process, checks that it answers, configures it, and makes
+// the client of its kind.
+func (pr *process) connect(p *plugin) error {
+	client, err := pr.client.Client()
+	if err != nil {
+		return err
+	}
+	dispensed, err := client.Dispense(pluginSetName)
+	if err != nil {
+		return err
+	}
+	pr.conn = dispensed.(*grpc.ClientConn)
+	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
+	defer cancel()
+	if err := pr.ping(ctx); err != nil {
+		return fmt.Errorf("did not answer its first health check: %w", err)
+	}
+	if err := pr.configure(ctx, p.settings); err != nil {
+		return err
+	}
+	switch p.kind {
+	case boot.Provider:
+		pr.translator = provider.NewClient(provider.ClientConfig{
+			Name: p.name, Dial: pr.dial(provider.Dialer(pr.conn, pr.program.pid, pr.dir)), Gone: pr.gone,
+		})
+	case boot.Tool:
+		pr.tool = tool.NewClient(pr.conn)
+	case boot.Engine:
+		pr.engine = engine.NewClient(pr.conn)
+	}
+	return nil
+}
+
+func (pr *process) ping(ctx context.Context) error {
+	r, err := grpc_health_v1.NewHealthClient(pr.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: goplugin.GRPCServiceName})
+	if err != nil {
+		return err
+	}
+	if r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		return fmt.Errorf("health status %s", r.GetStatus())
+	}
+	return nil
+}
+
+// configure hands over the operator's settings. A plugin without the base
+// service has none.
+func (pr *process) configure(ctx context.Context, settings json.RawMessage) error {
+	_, err := basev1.NewBaseClient(pr.conn).Configure(ctx, &basev1.ConfigureRequest{Json: settings})
+	switch code := status.Code(err); {
+	case err == nil, code == codes.Unimplemented && len(settings) == 0:
+		return nil
+	case code == codes.Unimplemented:
+		return &startError{"takes no settings"}
+	case code == codes.InvalidArgument:
+		return &startError{"refuses its settings: " + shorten(status.Convert(err).Message())}
+	}
+	return err
+}
+
+// errUnreached is in the chain of an error that happened before anything was
+// asked of the process.
+var errUnreached = errors.New("plugin could not be reached")
+
+// dial marks the failures of d with errUnreached.
+func (pr *process) dial(d func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		c, err := d(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnreached, err)
+		}
+		return c, nil
+	}
+}
+
+// gone turns a lost data connection into the error of its exchange. It gives
+// the end of the process a moment to be seen, so that whoever tries again gets
+// a fresh one.
+func (pr *process) gone(cause error) error { return pr.lost(cause, lostWait) }
+
+func (pr *process) lost(cause error, patience time.Duration) error {
+	how := "closed its connection"
+	if waitClosed(pr.program.ended, patience) {
+		how = pr.program.exitReason("")
+	}
+	return unavailable(cause, "The plugin %q %s in the middle of the request; try again.", pr.name, strings.TrimRight(how, "."))
+}
+
+func (pr *process) alive() bool {
+	select {
+	case <-pr.program.dead:
+		return false
+	default:
+		return true
+	}
+}
+
+// tellDrain lets the process know that no new calls will come. It may not care.
+func (pr *process) tellDrain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, healthWait)
+	defer cancel()
+	if _, err := basev1.NewBaseClient(pr.conn).Drain(ctx, &basev1.DrainRequest{}); err != nil {
+		pr.log.Debug("plugin did not take the drain notice", "error", err)
+	}
+}
+
+func (pr *process) inFlight() int {
+	n := pr.calls.value()
+	if pr.translator != nil {
+		n += pr.translator.InFlight()
+	}
+	return n
+}
+
+// watch checks the health of the process until it ends.
+func (pr *process) watch(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for misses := 0; ; {
+		select {
+		case <-pr.program.ended:
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), min(every, healthWait))
+		err := pr.ping(ctx)
+		cancel()
+		if err == nil {
+			misses = 0
+			continue
+		}
+		misses++
+		pr.log.Warn("plugin does not answer its health check", "misses", misses, "error", err)
+		if misses == healthMisses {
+			pr.program.Kill(context.Background())
+		}
+	}
+}
+
+// drain waits until nothing is under way, or ctx ends.
+func (pr *process) drain(ctx context.Context) error {
+	if err := pr.calls.wait(ctx); err != nil {
+		return err
+	}
+	if pr.translator != nil {
+		return pr.translator.Drain(ctx)
+	}
+	return nil
+}
+
+// stop ends the process: it is asked to, and killed when it does not. It
+// returns when the process is gone and nothing of it is left.
+func (pr *process) stop(ctx context.Context) {
+	pr.stopping.Store(true)
+	if pr.translator != nil {
+		pr.translator.Close()
+	}
+	if pr.program != nil {
+		// go-plugin waits for the answer to its Shutdown without a limit
+		limit := time.AfterFunc(stopGrace, func() { pr.program.Kill(context.Background()) })
+		defer limit.Stop()
+		defer context.AfterFunc(ctx, func() { pr.program.Kill(context.Background()) })()
+	}
+	pr.client.Kill()
+	if pr.program != nil && pr.program.ID() != "" {
+		<-pr.program.ended
+	}
+	os.RemoveAll(pr.dir)
+}
+
+// connPlugin is go-plugin's view of a plugin: it dispenses the connection.
+type connPlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
+
+var _ goplugin.GRPCPlugin = connPlugin{}
+
+func (connPlugin) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("the gateway serves no plugin")
+}
+
+func (connPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}

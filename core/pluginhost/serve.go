@@ -1,0 +1,133 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
+	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/tool"
+)
+
+// Translator returns the translator that providers name in `translator:`.
+// Calls give apierror.Unavailable while its plugin is not there.
+func (h *Host) Translator(name string) (provider.Translator, provider.Manifest, bool) {
+	s, p, ok := h.find(boot.Provider, name)
+	if !ok {
+		return nil, provider.Manifest{}, false
+	}
+	return pluginTranslator{s}, p.provider, true
+}
+
+// Tool returns the tool that serves a tool type.
+func (h *Host) Tool(typ string) (tool.Tool, tool.Manifest, bool) {
+	s, p, ok := h.find(boot.Tool, typ)
+	if !ok {
+		return nil, tool.Manifest{}, false
+	}
+	return pluginTool{s}, p.tool, true
+}
+
+// Engine returns a SQL engine.
+func (h *Host) Engine(name string) (engine.Engine, engine.Manifest, bool) {
+	s, p, ok := h.find(boot.Engine, name)
+	if !ok {
+		return nil, engine.Manifest{}, false
+	}
+	return pluginEngine{s}, p.engine, true
+}
+
+// pluginTranslator is a Translator served by whatever process its slot has.
+type pluginTranslator struct{ slot *slot }
+
+var _ provider.Translator = pluginTranslator{}
+
+// Begin tries a second process when the first could not even be reached: then
+// nothing was asked of it yet.
+func (t pluginTranslator) Begin(ctx context.Context, turn provider.Turn) (provider.Exchange, error) {
+	ex, err := t.begin(ctx, turn)
+	if errors.Is(err, errUnreached) && ctx.Err() == nil {
+		ex, err = t.begin(ctx, turn)
+	}
+	return ex, err
+}
+
+func (t pluginTranslator) begin(ctx context.Context, turn provider.Turn) (provider.Exchange, error) {
+	p, err := t.slot.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer p.calls.add(-1) // from here on the client counts the exchange
+	return p.translator.Begin(ctx, turn)
+}
+
+// pluginTool is a Tool served by whatever process its slot has.
+type pluginTool struct{ slot *slot }
+
+var _ tool.Tool = pluginTool{}
+
+func (t pluginTool) Open(ctx context.Context, ds []tool.Declaration, h *tool.Host) (tool.Opened, error) {
+	p, err := t.slot.acquire(ctx)
+	if err != nil {
+		return tool.Opened{}, err
+	}
+	defer p.calls.add(-1)
+	o, err := p.tool.Open(ctx, ds, h)
+	return o, p.ended(ctx, err)
+}
+
+func (t pluginTool) Call(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+	p, err := t.slot.acquire(ctx)
+	if err != nil {
+		return tool.Result{}, err
+	}
+	defer p.calls.add(-1)
+	r, err := p.tool.Call(ctx, c, h)
+	return r, p.ended(ctx, err)
+}
+
+// pluginEngine is an Engine served by whatever process its slot has.
+type pluginEngine struct{ slot *slot }
+
+var _ engine.Engine = pluginEngine{}
+
+func (e pluginEngine) Inspect(ctx context.Context, sql string) (engine.Statement, error) {
+	p, err := e.slot.acquire(ctx)
+	if err != nil {
+		return engine.Statement{}, err
+	}
+	defer p.calls.add(-1)
+	st, err := p.engine.Inspect(ctx, sql)
+	return st, p.ended(ctx, err)
+}
+
+func (e pluginEngine) Query(ctx context.Context, q engine.Query) iter.Seq2[engine.Batch, error] {
+	return func(yield func(engine.Batch, error) bool) {
+		p, err := e.slot.acquire(ctx)
+		if err != nil {
+			yield(engine.Batch{}, err)
+			return
+		}
+		defer p.calls.add(-1)
+		for b, err := range p.engine.Query(ctx, q) {
+			if !yield(b, p.ended(ctx, err)) {
+				return
+			}
+		}
+	}
+}
+
+// ended tells a call that failed because the process ended from one that the
+// plugin itself answered with apierror.Unavailable.
+func (pr *process) ended(ctx context.Context, err error) error {
+	if !apierror.Is(err, apierror.Unavailable) || ctx.Err() != nil {
+		return err
+	}
+	if !waitClosed(pr.program.ended, lostWait) {
+		return err
+	}
+	return pr.lost(err, 0)
+}

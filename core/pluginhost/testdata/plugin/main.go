@@ -1,0 +1,76 @@
+// Plugin is every plugin the tests of pluginhost need. The name it is started
+// under, "<kind>-<name>", says what it is and how it misbehaves at start; what
+// a provider does in an exchange is said by the turn's model name.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/tool"
+)
+
+func main() {
+	kind, name, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
+	misbehave(name, len(os.Args) > 1 && os.Args[1] == "describe")
+	switch kind {
+	case "provider":
+		provider.Serve(provider.Manifest{
+			Name: name, Version: "1.2.3", Ops: []provider.Op{provider.Generate}, Credential: provider.Credential{Scheme: "none"},
+		}, translator{})
+	case "tool":
+		tool.Serve(tool.Manifest{Type: name, Version: "1.2.3"}, tooling{})
+	case "engine":
+		engine.Serve(engine.Manifest{Name: name, Version: "1.2.3", Dialect: "none"}, sql{})
+	}
+}
+
+// misbehave does what the plugin's name says, before anything is served.
+func misbehave(name string, describing bool) {
+	switch {
+	case describing && name == "mute":
+		os.Exit(0)
+	case describing && name == "garbage":
+		fmt.Println("hello there")
+		os.Exit(0)
+	case describing && name == "loud":
+		for {
+			fmt.Println(strings.Repeat("x", 1<<16))
+		}
+	case describing && name == "old":
+		fmt.Println(`{"kind":"provider","protocol":7,"manifest":{"name":"old"}}`)
+		os.Exit(0)
+	case describing && name == "strange":
+		fmt.Println(`{"kind":"oracle","protocol":1,"manifest":{"name":"strange"}}`)
+		os.Exit(0)
+	case describing && name == "badname":
+		fmt.Println(`{"kind":"provider","protocol":1,"manifest":{"name":"../x"}}`)
+		os.Exit(0)
+	case describing:
+		return
+	}
+	switch name {
+	case "exits":
+		fmt.Fprintln(os.Stderr, "cannot find my heart")
+		os.Exit(3)
+	case "prints":
+		fmt.Println("debug")
+	case "hangs":
+		fmt.Fprintln(os.Stderr, "thinking")
+		time.Sleep(time.Hour)
+	case "version":
+		fmt.Println("1|2|unix|/nowhere|grpc|")
+		time.Sleep(time.Hour)
+	case "panics":
+		panic("no luck today")
+	case "chatty":
+		fmt.Fprintln(os.Stderr, `{"@level":"warn","@message":"structured","answer":42}`)
+		fmt.Fprintln(os.Stderr, `{"@level":1,"@message":2,"@timestamp":{}}`) // crashes who trusts the types
+		fmt.Fprintln(os.Stderr, "plain line")
+	}
+}

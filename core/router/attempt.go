@@ -1,0 +1,253 @@
+package router
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+)
+
+// result is how an attempt ended. A nil err means the call is over: a terminal
+// event was given, or the consumer left.
+type result struct {
+	err       *apierror.Error
+	verdict   verdict
+	committed bool
+}
+
+// attempt is one try at one destination. One goroutine owns it, but for the
+// reply's body, which the translator may read from another.
+type attempt struct {
+	*call
+	d     destination
+	rec   *Attempt
+	meter meter
+	began time.Time
+	head  time.Time    // when the reply's head came
+	body  *egress.Body // nil without HTTP
+	reply replyReader
+	asked time.Duration // the provider's Retry-After
+
+	offline bool // the translator answers by itself
+}
+
+// attempt tries d.
+func (c *call) attempt(ctx context.Context, d destination, yield func(openresponses.Event, error) bool) (res result) {
+	ctx, cancelCause := context.WithCancelCause(ctx)
+	cancel := func() { cancelCause(nil) }
+	defer cancel()
+	c.rec.Attempts = append(c.rec.Attempts, Attempt{Provider: d.account.name, Model: d.model})
+	a := &attempt{call: c, d: d, rec: &c.rec.Attempts[len(c.rec.Attempts)-1], began: time.Now()}
+	ended := false // by a terminal event of success
+	defer func() {
+		if a.rec.ReachedOut || a.offline {
+			a.rec.Usage = a.meter.total(ended)
+		}
+		if res.err != nil {
+			a.rec.Code = res.err.Code
+		}
+		a.rec.Latency = time.Since(a.began)
+	}()
+
+	watch := startWatchdog(&a.reply, cancelCause)
+	defer watch.stop()
+	events, err := a.begin(ctx, watch)
+	if a.body != nil {
+		defer a.body.Close()
+	}
+	if err != nil {
+		return a.failed(ctx, err, false)
+	}
+	p := newPuller(events, watch)
+	defer func() {
+		if !ended {
+			cancel() // wakes a translator that waits for more
+		}
+		p.close(ended, cancel)
+		if ended && a.body != nil {
+			a.body.Finish()
+		}
+	}()
+	h := holder{until: a.head.Add(holdTime), read: &a.reply.n}
+	defer h.stop()
+	var rules grammar
+	for {
+		got, ok := p.get(h.expired())
+		if !ok { // held back for long enough
+			if !h.release(yield) {
+				return a.left()
+			}
+			continue
+		}
+		switch {
+		case got.err != nil:
+			return a.failed(ctx, got.err, h.open)
+		case !got.more:
+			return a.failed(ctx, a.broken("the reply ended without a terminal event"), h.open)
+		}
+		if ctx.Err() != nil { // a translator need not notice
+			return a.failed(ctx, context.Cause(ctx), h.open)
+		}
+		ev := got.ev
+		if a.rec.Status >= 400 {
+			return a.failed(ctx, a.broken("an error answer became an event ("+ev.Type+")"), h.open)
+		}
+		if fault := rules.check(&ev); fault != "" {
+			return a.failed(ctx, a.broken(fault), h.open)
+		}
+		if c.rec.FirstByte == 0 {
+			c.rec.FirstByte = max(time.Since(c.rec.Time), 1)
+		}
+		a.meter.see(&ev)
+		if ev.Type == openresponses.EventFailed {
+			return a.failed(ctx, a.told(&ev), h.open)
+		}
+		if ev.IsTerminal() {
+			ended = true
+			a.finish(&ev)
+		}
+		if !h.give(ev, yield) {
+			return a.left()
+		}
+		if ended {
+			return result{}
+		}
+	}
+}
+
+// begin translates the request, sends it, and starts decoding the reply.
+func (a *attempt) begin(ctx context.Context, watch *watchdog) (events iter.Seq2[openresponses.Event, error], err error) {
+	acc := a.d.account
+	watch.enter()
+	ex, err := acc.translator.Begin(ctx, provider.Turn{
+		Op: provider.Generate, Account: acc.turn, Model: a.d.model, Carry: carry(a.Header, acc.manifest.Carry), Request: a.Request,
+	})
+	watch.leave()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		// An exchange that will not be decoded may hold a connection.
+		if c, ok := ex.(io.Closer); ok && err != nil {
+			c.Close()
+		}
+	}()
+	up := ex.Upstream()
+	if up == nil {
+		if !acc.manifest.Offline {
+			return nil, a.broken("it made no request, which only a translator that declares itself offline may do")
+		}
+		a.head, a.offline = time.Now(), true
+		return ex.Decode(ctx, provider.Reply{}), nil
+	}
+	a.call.rec.Lost, a.meter.sent = up.Lost, len(up.Body)
+	if acc.out == nil {
+		return nil, a.broken("it declares itself offline and made a request")
+	}
+	res, err := acc.out.Do(ctx, egress.Request{
+		Method: up.Method, Path: up.Path, Query: up.Query, Header: up.Header, Body: up.Body, Stream: up.Stream, Depth: a.depth,
+	})
+	a.head = time.Now()
+	if err != nil {
+		a.reply.fail(err)
+		return nil, err
+	}
+	a.body, a.rec.Status = res.Body, res.Status
+	a.rec.ReachedOut = res.Status < 400 // an error answer costs no tokens
+	a.asked = retryAfter(res.Header, a.head)
+	for _, name := range acc.manifest.RequestIDs {
+		if id := res.Header.Get(name); id != "" {
+			a.rec.RequestID = id
+			break
+		}
+	}
+	a.reply.src = res.Body
+	return ex.Decode(ctx, provider.Reply{Status: res.Status, Header: res.Header, Body: &a.reply}), nil
+}
+
+// carry picks the client's headers that the translator asks for. Credentials
+// are none of its business, whatever its manifest says.
+func carry(h http.Header, names []string) http.Header {
+	var out http.Header
+	for _, name := range names {
+		k := http.CanonicalHeaderKey(name)
+		if vs := h[k]; len(vs) > 0 && !egress.CredentialHeader(k) {
+			if out == nil {
+				out = http.Header{}
+			}
+			out[k] = vs
+		}
+	}
+	return out
+}
+
+// finish completes the terminal event of a turn that ended in good order.
+func (a *attempt) finish(ev *openresponses.Event) {
+	usage := a.meter.total(true)
+	ev.Usage = &usage
+	a.call.rec.Status = openresponses.StatusCompleted
+	if ev.Type == openresponses.EventIncomplete {
+		a.call.rec.Status = openresponses.StatusIncomplete
+	}
+	if ev.Terminal != nil {
+		a.call.rec.Served = ev.Terminal.Model
+	}
+}
+
+// left ends an attempt whose consumer does not want more.
+func (a *attempt) left() result {
+	if a.call.rec.Status == "" {
+		a.call.rec.Status, a.call.rec.Code = statusCanceled, apierror.Canceled
+		a.rec.Code = apierror.Canceled
+	}
+	return result{}
+}
+
+// told is the error inside a failed terminal event.
+func (a *attempt) told(ev *openresponses.Event) *apierror.Error {
+	if ev.Terminal != nil && ev.Terminal.Error != nil {
+		return ev.Terminal.Error
+	}
+	return apierror.New(apierror.UpstreamFailed, "Provider %q ended its reply as failed and did not say why.", a.d.account.name)
+}
+
+// replyReader is the body as a translator sees it: counted, and remembering
+// how it ended, since an error that crossed a process border may not tell.
+type replyReader struct {
+	src     *egress.Body
+	closed  atomic.Bool  // by the translator, which wants no more
+	n       atomic.Int64 // bytes read
+	reading atomic.Bool  // waiting for the provider
+	end     atomic.Pointer[egress.Error]
+}
+
+func (r *replyReader) Read(p []byte) (int, error) {
+	r.reading.Store(true)
+	n, err := r.src.Read(p)
+	r.reading.Store(false)
+	r.n.Add(int64(n))
+	if err != nil && err != io.EOF && !r.closed.Load() {
+		r.fail(err)
+	}
+	return n, err
+}
+
+// Close lets the translator end a Read that another goroutine of it waits in.
+func (r *replyReader) Close() error {
+	r.closed.Store(true)
+	r.src.Cancel()
+	return nil
+}
+
+func (r *replyReader) fail(err error) {
+	if e, ok := err.(*egress.Error); ok {
+		r.end.Store(e)
+	}
+}

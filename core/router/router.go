@@ -1,0 +1,214 @@
+// Package router sends a model call to the provider that serves it. It is the
+// only way to a model, so it is where permission, destination, fallback and
+// the counting of tokens happen.
+//
+// It keeps one rule: what a client has seen is never taken back. Until the
+// first event of a model's reply is given on, another attempt may replace this
+// one; after it, no other attempt begins, and whatever goes wrong ends in one
+// error behind the events already given.
+package router
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+)
+
+// Translators finds the translator plugin of a name.
+type Translators interface {
+	Translator(name string) (provider.Translator, provider.Manifest, bool)
+}
+
+// Router is one immutable table of models and their destinations. A new
+// configuration makes a new Router; requests under way keep theirs. Nothing is
+// lost in the change: which destination a session sticks to follows from the
+// session's key alone.
+type Router struct {
+	// OnCall is told of every call that passed the permission check, when it
+	// has ended, whatever way it ended. It must not block. Set it before the
+	// first call; nil means nobody is told.
+	OnCall func(Record)
+
+	acc      *access.Service
+	log      *slog.Logger
+	models   []*model // by name
+	names    map[string]*model
+	patterns []pattern
+	accounts map[string]*account
+	random   func() float64 // in [0, 1)
+}
+
+// model is one name and what stands behind it.
+type model struct {
+	name         string
+	object       access.Securable
+	output       string
+	context      Context
+	aliases      []string
+	destinations []destination
+	fallback     []destination
+}
+
+// destination is a model at an account.
+type destination struct {
+	account *account
+	model   string
+	weight  float64
+	seed    uint64 // of its name, for the session hash
+}
+
+// account is a configured provider, ready to be called.
+type account struct {
+	name       string
+	plugin     string
+	translator provider.Translator
+	manifest   provider.Manifest
+	turn       provider.Account
+	out        *egress.Account // nil when the translator answers without HTTP
+}
+
+// New checks cfg against the translators there are, tells acc which models
+// exist, and builds the table. It makes no connection. A key that cannot be
+// read is logged and fails the calls that need it, so that one missing
+// variable does not take the other providers down.
+func New(cfg Config, tr Translators, out *egress.Egress, acc *access.Service, log *slog.Logger) (*Router, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Router{acc: acc, log: log, names: map[string]*model{}, accounts: map[string]*account{}, random: rand.Float64}
+	var v faults
+	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
+		a, err := newAccount(name, cfg.Providers[name], tr, out)
+		if err != nil {
+			v.add("providers.%s: %w", name, err)
+			continue
+		}
+		r.accounts[name] = a
+		if a.out != nil {
+			if err := a.out.KeyError(); err != nil {
+				log.Warn("provider has no usable key; calls to it will fail", "provider", name, "error", err)
+			}
+		}
+	}
+	if len(v) > 0 {
+		r.Close()
+		return nil, errors.Join(v...)
+	}
+	var objects []access.Object
+	for _, name := range slices.Sorted(maps.Keys(cfg.Models)) {
+		m := newModel(name, cfg.Models[name], r.accounts)
+		r.models = append(r.models, m)
+		r.names[canonical(name)] = m
+		objects = append(objects, access.Object{Securable: m.object, Parent: access.Securable{Kind: access.Schema, Name: strings.TrimSuffix(schema, ".")}})
+	}
+	for _, m := range r.models {
+		for _, a := range m.aliases {
+			if strings.Contains(a, "*") {
+				r.patterns = append(r.patterns, pattern{a, m})
+			} else {
+				r.names[a] = m
+			}
+		}
+	}
+	slices.SortFunc(r.patterns, func(a, b pattern) int {
+		if d := len(b.text) - len(a.text); d != 0 {
+			return d
+		}
+		return strings.Compare(a.text, b.text)
+	})
+	if err := acc.SetObjects("models", objects); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("models: %w", err)
+	}
+	return r, nil
+}
+
+func newModel(name string, cfg Model, accounts map[string]*account) *model {
+	m := &model{
+		name: name, output: cfg.Output, context: cfg.Context,
+		object: access.Securable{Kind: access.Model, Name: schema + canonical(name)},
+	}
+	for _, a := range cfg.Aliases {
+		m.aliases = append(m.aliases, canonical(a))
+	}
+	for _, d := range cfg.Destinations {
+		weight := 1.0
+		if d.Traffic != nil {
+			weight = float64(*d.Traffic)
+		}
+		m.destinations = append(m.destinations, newDestination(accounts[d.Provider], d.Model, weight))
+	}
+	for _, d := range cfg.Fallback {
+		m.fallback = append(m.fallback, newDestination(accounts[d.Provider], d.Model, 0))
+	}
+	return m
+}
+
+// Close ends the idle connections of a Router that is no longer used. Calls
+// under way go on.
+func (r *Router) Close() {
+	for _, a := range r.accounts {
+		if a.out != nil {
+			a.out.Close()
+		}
+	}
+}
+
+// ModelInfo is what a caller may know of a model.
+type ModelInfo struct {
+	Name     string   // flat: "databricks-gpt-5-2"
+	FullName string   // "system.ai.databricks-gpt-5-2"
+	Owner    string   // the providers that serve it, as in OpenAI's owned_by: "openai"
+	Aliases  []string // without those that hold a star
+	Context  Context  // zero where the configuration says nothing
+	Output   string   // the configured output dialect, or ""
+}
+
+// Models lists the models p may call, by name.
+func (r *Router) Models(p *access.Principal) []ModelInfo {
+	if !slices.ContainsFunc(scopes, p.HasScope) {
+		return nil
+	}
+	out := make([]ModelInfo, 0, len(r.models))
+	for _, m := range r.models {
+		if r.acc.Allowed(p, access.Execute, m.object) {
+			out = append(out, m.info())
+		}
+	}
+	return out
+}
+
+func (m *model) info() ModelInfo {
+	var owners, aliases []string
+	for _, d := range m.destinations {
+		if !slices.Contains(owners, d.account.name) {
+			owners = append(owners, d.account.name)
+		}
+	}
+	for _, a := range m.aliases {
+		if !strings.Contains(a, "*") {
+			aliases = append(aliases, a)
+		}
+	}
+	return ModelInfo{
+		Name: m.name, FullName: m.object.Name, Owner: strings.Join(owners, ","),
+		Aliases: aliases, Context: m.context, Output: m.output,
+	}
+}
+
+// Output is the output dialect configured for a model, "" if none is or there
+// is no such model.
+func (r *Router) Output(model string) string {
+	if m := r.find(canonical(model)); m != nil {
+		return m.output
+	}
+	return ""
+}

@@ -1,0 +1,29 @@
+//go:build cgo
+
+// Engine-duckdb answers SQL over files with DuckDB. The plugin process itself
+// never runs a query: every query runs in a child of its own, the same program
+// started again, that first narrows itself to exactly the files of the query,
+// and is thrown away afterwards.
+package main
+
+import (
+	"os"
+
+	"github.com/sallyport-gateway/sallyport/sdk/engine"
+)
+
+var manifest = engine.Manifest{
+	Name:    "duckdb",
+	Version: "0.1.0",
+	Dialect: "DuckDB",
+	Formats: []string{"parquet", "csv", "json"},
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == childArg {
+		os.Exit(childMain(os.Getenv))
+	}
+	e := newEngine(config{Unconfined: os.Getenv("SALLYPORT_UNCONFINED") == "allow"})
+	engine.Serve(manifest, e)
+	e.Close()
+}

@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/sallyport-gateway/sallyport/sdk/plugintest"
+)
+
+func TestGolden(t *testing.T) { plugintest.Golden(t, translator{}, "testdata") }

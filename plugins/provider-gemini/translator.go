@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
+)
+
+type translator struct{}
+
+// settings is what an operator may say under `settings:` of an account.
+type settings struct {
+	Version  string          `json:"version"`         // of the API, the first part of its paths; "" means v1beta
+	Thinking string          `json:"thinking"`        // auto (default: by the model's name), level, budget, never
+	Safety   []safetySetting `json:"safety_settings"` // sent with every request
+}
+
+type safetySetting struct {
+	Category  string `json:"category"`
+	Threshold string `json:"threshold"`
+}
+
+const settingsSchema = `{
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "version": {"type": "string", "pattern": "^v[0-9][a-z0-9]*$", "description": "Version of the API. Default v1beta."},
+    "thinking": {"enum": ["auto", "level", "budget", "never"], "description": "How reasoning is asked for. Default auto: by the model's name."},
+    "safety_settings": {
+      "type": "array",
+      "description": "Sent with every request.",
+      "items": {
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["category", "threshold"],
+        "properties": {"category": {"type": "string"}, "threshold": {"type": "string"}}
+      }
+    }
+  }
+}`
+
+// modelPath is a model's name, or its path such as tunedModels/name.
+var modelPath = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]*(/[A-Za-z0-9][A-Za-z0-9._@-]*)*$`)
+
+// exchange is one turn. What encoding decided and decoding needs is here.
+type exchange struct {
+	up      provider.Upstream
+	account string
+	names   *dialogue.Names
+	seed    string // for ids that the provider left out: the same request gives the same ones
+}
+
+// Begin translates a request to generateContent or streamGenerateContent.
+func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, error) {
+	if t.Op != provider.Generate || t.Request == nil {
+		return nil, apierror.New(apierror.Unsupported, "The gemini translator cannot do %q. Choose a model of another provider for it.", t.Op)
+	}
+	s := settings{}
+	if len(t.Account.Settings) > 0 {
+		d := json.NewDecoder(bytes.NewReader(t.Account.Settings))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&s); err != nil {
+			return nil, fmt.Errorf("provider %q: settings: %w", t.Account.Name, err)
+		}
+	}
+	if s.Version == "" {
+		s.Version = "v1beta"
+	}
+	path := t.Model
+	if !modelPath.MatchString(path) {
+		return nil, fmt.Errorf("provider %q: %q is no name of a Gemini model", t.Account.Name, t.Model)
+	}
+	if !strings.Contains(path, "/") {
+		path = "models/" + path
+	}
+	e := &encoder{
+		request: t.Request,
+		account: t.Account.Name,
+		model:   familyOf(t.Model, s),
+		names:   &dialogue.Names{Max: 64, Fits: fits},
+	}
+	g, err := e.encode()
+	if err != nil {
+		return nil, err
+	}
+	g.SafetySettings = s.Safety
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(g); err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	x := &exchange{account: t.Account.Name, names: e.names}
+	x.up = provider.Upstream{
+		Method: http.MethodPost,
+		Path:   s.Version + "/" + path + ":generateContent",
+		Header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}},
+		Body:   bytes.TrimSuffix(body.Bytes(), []byte("\n")),
+		Stream: t.Request.Stream,
+		Lost:   e.lost,
+	}
+	if x.up.Stream {
+		x.up.Path = s.Version + "/" + path + ":streamGenerateContent"
+		x.up.Query = "alt=sse"
+		x.up.Header.Set("Accept", "text/event-stream")
+	}
+	x.seed = dialogue.Digest(16, string(x.up.Body))
+	return x, nil
+}
+
+func (x *exchange) Upstream() *provider.Upstream { return &x.up }
+
+// fits are the letters of a function's name.
+func fits(c byte, first bool) bool {
+	if first && (c == '-' || '0' <= c && c <= '9') {
+		return false
+	}
+	return dialogue.Word(c)
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fastjson"
+
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
+	"github.com/sallyport-gateway/sallyport/sdk/sse"
+)
+
+// maxBody bounds a reply that is not streamed.
+const maxBody = 64 << 20
+
+// dialect decodes one of the two APIs.
+type dialect interface {
+	event(v *fastjson.Value) bool // one event of a stream; false: the turn has ended
+	done() bool                   // the stream ended in good order, with [DONE] or by itself; false: too early
+	whole(v *fastjson.Value)      // a reply that is not streamed
+}
+
+// Decode reads a reply: a stream of events, one object, or an error. Which of
+// them it is, the reply itself says best.
+func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Event, error] {
+	return func(yield func(or.Event, error) bool) {
+		d := &decoder{x: x, out: provider.NewOutput(yield), header: r.Header}
+		if r.Status < 200 || r.Status > 299 {
+			d.out.Fail(refused(r))
+			return
+		}
+		var api dialect = &responses{decoder: d}
+		if x.chat {
+			api = &chat{decoder: d}
+		}
+		switch typ := r.Header.Get("Content-Type"); {
+		case strings.HasPrefix(typ, "text/event-stream"), x.up.Stream && !strings.HasPrefix(typ, "application/json"):
+			d.stream(ctx, r.Body, api)
+		default:
+			d.whole(ctx, r.Body, api)
+		}
+	}
+}
+
+// decoder is what both APIs share while a reply is read.
+type decoder struct {
+	x      *exchange
+	out    *provider.Output
+	header http.Header
+	model  string
+	tier   string
+}
+
+func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
+	in := sse.NewReader(body)
+	var p fastjson.Parser // its values die with the next event: all that is kept is copied
+	for {
+		ev, err := in.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+			d.canceled(ctx)
+			return
+		case errors.Is(err, io.EOF):
+			if !api.done() {
+				d.cut(nil)
+			}
+			return
+		case err != nil:
+			d.cut(err)
+			return
+		case string(ev.Data) == "[DONE]":
+			if !api.done() {
+				d.cut(nil)
+			}
+			return
+		}
+		v, err := p.ParseBytes(dialogue.Mend(ev.Data))
+		if err != nil || v.Type() != fastjson.TypeObject {
+			d.garbage(err)
+			return
+		}
+		if e := v.Get("error"); e != nil && e.Type() == fastjson.TypeObject {
+			d.out.Fail(said(e, 0, d.header))
+			return
+		}
+		if !api.event(v) {
+			return
+		}
+	}
+}
+
+func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
+	b, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	switch {
+	case ctx.Err() != nil:
+		d.canceled(ctx)
+		return
+	case err != nil:
+		d.cut(err)
+		return
+	case len(b) > maxBody:
+		d.garbage(errors.New("reply too large"))
+		return
+	}
+	v, err := fastjson.ParseBytes(dialogue.Mend(b))
+	if err != nil || v.Type() != fastjson.TypeObject {
+		d.garbage(err)
+		return
+	}
+	if e := v.Get("error"); e != nil && e.Type() == fastjson.TypeObject {
+		d.out.Fail(said(e, 0, d.header))
+		return
+	}
+	api.whole(v)
+}
+
+func (d *decoder) canceled(ctx context.Context) {
+	d.out.Fail(apierror.Wrap(apierror.Canceled, context.Cause(ctx), "The request was canceled."))
+}
+
+func (d *decoder) cut(err error) {
+	d.upstreamFailed(err, "The provider ended the reply before it was complete. Try again.")
+}
+
+func (d *decoder) garbage(err error) {
+	d.upstreamFailed(err, "The provider sent something that is not the JSON of its API. Try again, or ask the operator to check the account's base URL.")
+}
+
+func (d *decoder) upstreamFailed(cause error, message string) {
+	e := apierror.Wrap(apierror.UpstreamFailed, cause, "%s", message)
+	e.Upstream = &apierror.Upstream{RequestID: requestID(d.header)}
+	d.out.Fail(e)
+}
+
+// meta keeps the model and tier that answered.
+func (d *decoder) meta(v *fastjson.Value) {
+	if s := v.GetStringBytes("model"); len(s) > 0 && string(s) != d.model {
+		d.model = string(s)
+	}
+	if s := v.GetStringBytes("service_tier"); len(s) > 0 && string(s) != d.tier {
+		d.tier = string(s)
+	}
+}
+
+// finish ends the turn with status completed, or incomplete for a reason.
+func (d *decoder) finish(reason string) {
+	t := or.Terminal{Status: or.StatusCompleted, Model: d.model, Tier: d.tier}
+	if reason != "" {
+		t.Status, t.Reason = or.StatusIncomplete, reason
+	}
+	d.out.Finish(t)
+}
+
+// annotation passes a url_citation on; other kinds point into a provider's
+// own files and mean nothing to the client.
+func (d *decoder) annotation(v *fastjson.Value) bool {
+	if string(v.GetStringBytes("type")) != "url_citation" {
+		return true
+	}
+	if inner := v.Get("url_citation"); inner != nil { // the chat shape
+		v = inner
+	}
+	return d.out.Annotate(or.Annotation{
+		Type: "url_citation", URL: text(v, "url"), Title: text(v, "title"),
+		StartIndex: max(0, v.GetInt("start_index")), EndIndex: max(0, v.GetInt("end_index")),
+	})
+}
+
+// callID makes the id of a call that the server gave none.
+func (d *decoder) callID(id string, n int) string {
+	if id != "" {
+		return id
+	}
+	return "call_" + dialogue.Digest(24, d.x.seed, strconv.Itoa(n))
+}
+
+func text(v *fastjson.Value, keys ...string) string { return string(v.GetStringBytes(keys...)) }
+
+// count makes disjoint counts of a provider's totals.
+func count(input, cached, output, reasoning int64) or.Usage {
+	cached, reasoning = max(0, cached), max(0, reasoning)
+	return or.Usage{Input: max(0, input-cached), CacheRead: cached, Output: max(0, output-reasoning), Reasoning: reasoning}
+}

@@ -1,0 +1,108 @@
+//go:build linux && (amd64 || arm64)
+
+package confine
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// judge runs the filter of p over one system call.
+func judge(t *testing.T, p Policy, arch, nr uint32, args ...uint64) uint32 {
+	t.Helper()
+	var ins []bpf.Instruction
+	for _, f := range filter(p, 4242) {
+		ins = append(ins, bpf.RawInstruction{Op: f.Code, Jt: f.Jt, Jf: f.Jf, K: f.K}.Disassemble())
+	}
+	vm, err := bpf.NewVM(ins)
+	if err != nil {
+		t.Fatalf("filter is not a program: %v", err)
+	}
+	// The machine loads big endian words; the kernel's are little endian, so
+	// that the low half of an argument comes first.
+	data := make([]byte, 64)
+	binary.BigEndian.PutUint32(data[offNumber:], nr)
+	binary.BigEndian.PutUint32(data[offArch:], arch)
+	for i, a := range args {
+		binary.BigEndian.PutUint32(data[offArgs+8*i:], uint32(a))
+		binary.BigEndian.PutUint32(data[offArgs+8*i+4:], uint32(a>>32))
+	}
+	v, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(v)
+}
+
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	none, unixOnly, net := Policy{}, Policy{Unix: true}, Policy{Network: true}
+	exec, writes := Policy{Exec: true}, Policy{WriteDirs: []string{"/x"}}
+	tests := []struct {
+		rule   string
+		policy Policy
+		nr     uint32
+		args   []uint64
+		want   uint32
+	}{
+		{"read", none, unix.SYS_READ, nil, retAllow},
+		{"socket inet", none, unix.SYS_SOCKET, []uint64{unix.AF_INET}, retEPERM},
+		{"socket unix", none, unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, retEPERM},
+		{"socket unix when wanted", unixOnly, unix.SYS_SOCKET, []uint64{unix.AF_UNIX}, retAllow},
+		{"socket inet beside unix", unixOnly, unix.SYS_SOCKET, []uint64{unix.AF_INET6}, retEPERM},
+		{"socket netlink beside unix", unixOnly, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK}, retEPERM},
+		{"socket hidden in the high half", unixOnly, unix.SYS_SOCKET, []uint64{1<<32 | unix.AF_INET}, retEPERM},
+		{"socket pair", none, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX}, retEPERM},
+		{"socket inet when wanted", net, unix.SYS_SOCKET, []uint64{unix.AF_INET}, retAllow},
+		{"ptrace", exec, unix.SYS_PTRACE, nil, retEPERM},
+		{"ptrace beside network", net, unix.SYS_PTRACE, nil, retEPERM},
+		{"clone3", exec, unix.SYS_CLONE3, nil, retENOSYS},
+		{"clone a thread", none, unix.SYS_CLONE, []uint64{unix.CLONE_VM | unix.CLONE_THREAD}, retAllow},
+		{"clone a process", none, unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}, retEPERM},
+		{"clone a process when wanted", exec, unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}, retAllow},
+		{"clone a user namespace", exec, unix.SYS_CLONE, []uint64{unix.CLONE_NEWUSER | uint64(unix.SIGCHLD)}, retEPERM},
+		{"clone a thread with a namespace", none, unix.SYS_CLONE, []uint64{unix.CLONE_THREAD | unix.CLONE_NEWNET}, retEPERM},
+		{"execve", none, unix.SYS_EXECVE, nil, retEPERM},
+		{"execve when wanted", exec, unix.SYS_EXECVE, nil, retAllow},
+		{"execveat", none, unix.SYS_EXECVEAT, nil, retEPERM},
+		{"signal itself", none, unix.SYS_TGKILL, []uint64{4242, 4243, 23}, retAllow},
+		{"signal another", none, unix.SYS_TGKILL, []uint64{1, 1, 9}, retEPERM},
+		{"kill another", none, unix.SYS_KILL, []uint64{1, 9}, retEPERM},
+		{"kill a group", none, unix.SYS_KILL, []uint64{^uint64(0), 9}, retEPERM},
+		{"limits of another", none, unix.SYS_PRLIMIT64, []uint64{1}, retEPERM},
+		{"own limits", none, unix.SYS_PRLIMIT64, []uint64{0}, retAllow},
+		{"open to read", none, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDONLY | unix.O_CLOEXEC}, retAllow},
+		{"open to write", none, unix.SYS_OPENAT, []uint64{0, 0, unix.O_WRONLY}, retEPERM},
+		{"open to truncate", none, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDONLY | unix.O_TRUNC}, retEPERM},
+		{"open to write when wanted", writes, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDWR | unix.O_CREAT}, retAllow},
+		{"openat2", none, unix.SYS_OPENAT2, nil, retENOSYS},
+		{"chmod", none, unix.SYS_FCHMODAT, nil, retEPERM},
+		{"chmod when writing", writes, unix.SYS_FCHMODAT, nil, retAllow},
+		{"characters into a terminal", exec, unix.SYS_IOCTL, []uint64{0, tiocsti}, retEPERM},
+		{"size of a terminal", none, unix.SYS_IOCTL, []uint64{0, unix.TIOCGWINSZ}, retAllow},
+	}
+	for _, tt := range tests {
+		if got := judge(t, tt.policy, auditArch, tt.nr, tt.args...); got != tt.want {
+			t.Errorf("%s: filter answers %#x, want %#x", tt.rule, got, tt.want)
+		}
+	}
+}
+
+// Numbers of another table would pass a list made for this one.
+func TestFilterForeignNumbers(t *testing.T) {
+	t.Parallel()
+	for _, p := range []Policy{{}, {Exec: true}, {Network: true}} {
+		if got := judge(t, p, unix.AUDIT_ARCH_I386, 11); got != retKill {
+			t.Errorf("i386 call: filter answers %#x, want %#x", got, retKill)
+		}
+		if foreignBit == 0 {
+			continue
+		}
+		if got := judge(t, p, auditArch, foreignBit|unix.SYS_EXECVE); got != retENOSYS {
+			t.Errorf("x32 call: filter answers %#x, want %#x", got, retENOSYS)
+		}
+	}
+}

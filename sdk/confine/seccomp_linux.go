@@ -1,0 +1,205 @@
+//go:build linux && (amd64 || arm64)
+
+package confine
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// always is refused to every confined process: other processes' memory, the
+// kernel's larger interfaces, mounts, the clock, System V objects that any
+// process of the user may open.
+var always = []uint32{
+	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PROCESS_MADVISE, unix.SYS_PROCESS_MRELEASE,
+	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_KCMP,
+	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
+	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_FANOTIFY_INIT, unix.SYS_FANOTIFY_MARK,
+	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
+	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE,
+	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
+	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_OPEN_BY_HANDLE_AT,
+	unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
+	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_SYSLOG,
+	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
+	unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME, unix.SYS_VHANGUP, unix.SYS_PERSONALITY, unix.SYS_NFSSERVCTL, unix.SYS_LOOKUP_DCOOKIE,
+	unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SHMCTL, unix.SYS_SEMGET, unix.SYS_SEMCTL, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP,
+	unix.SYS_MSGGET, unix.SYS_MSGCTL, unix.SYS_MSGSND, unix.SYS_MSGRCV, unix.SYS_MQ_OPEN, unix.SYS_MQ_UNLINK,
+}
+
+// attributes change a file without opening it, which Landlock does not see.
+// They are refused to a process that has nothing to write.
+var attributes = []uint32{
+	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR,
+	unix.SYS_TRUNCATE, unix.SYS_MKNODAT, unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_SYMLINKAT, unix.SYS_LINKAT, unix.SYS_RENAMEAT2,
+}
+
+// programs start a program or reach another process. Not tkill: the threads
+// are reached with it when Apply narrows a second time.
+var programs = []uint32{
+	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_MEMFD_CREATE, unix.SYS_MEMFD_SECRET,
+	unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETATTR, unix.SYS_SETPRIORITY,
+}
+
+const (
+	cloneThread     = unix.CLONE_THREAD
+	cloneNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
+	opensForWrite   = unix.O_WRONLY | unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC
+	tiocsti         = 0x5412 // puts characters into the terminal's input
+	tioclinux       = 0x541c // pastes on a console
+
+	retAllow = uint32(unix.SECCOMP_RET_ALLOW)
+	retKill  = uint32(unix.SECCOMP_RET_KILL_PROCESS)
+	retEPERM = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.EPERM)
+	// ENOSYS makes C libraries fall back on the older call, which is checked.
+	retENOSYS = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.ENOSYS)
+
+	offNumber = 0 // offsets in struct seccomp_data
+	offArch   = 4
+	offArgs   = 16
+)
+
+// program is a classic BPF program under construction. Every rule is a short
+// block that a non-matching call skips, so that no jump is long.
+type program []unix.SockFilter
+
+func (p *program) add(code uint16, jt, jf uint8, k uint32) {
+	*p = append(*p, unix.SockFilter{Code: code, Jt: jt, Jf: jf, K: k})
+}
+
+func (p *program) load(off uint32) { p.add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0, 0, off) }
+func (p *program) ret(v uint32)    { p.add(unix.BPF_RET|unix.BPF_K, 0, 0, v) }
+
+// refuse answers call number nr with v. The number is in the accumulator.
+func (p *program) refuse(nr, v uint32) {
+	p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, 1, nr)
+	p.ret(v)
+}
+
+// when applies test to the low half of argument arg of call nr: test gets
+// the value in the accumulator and must return for every value.
+func (p *program) when(nr uint32, arg int, test func(*program)) {
+	var body program
+	body.load(uint32(offArgs + 8*arg)) // little endian on both architectures
+	test(&body)
+	p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, uint8(len(body)), nr)
+	*p = append(*p, body...)
+}
+
+// equal refuses unless the value is one of vs.
+func equal(vs ...uint32) func(*program) {
+	return func(p *program) {
+		for _, v := range vs {
+			p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, 1, v)
+			p.ret(retAllow)
+		}
+		p.ret(retEPERM)
+	}
+}
+
+// differ refuses when the value is one of vs.
+func differ(vs ...uint32) func(*program) {
+	return func(p *program) {
+		for _, v := range vs {
+			p.refuse(v, retEPERM)
+		}
+		p.ret(retAllow)
+	}
+}
+
+// without refuses when the value has a bit of mask.
+func without(mask uint32) func(*program) {
+	return func(p *program) {
+		p.add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, 0, 1, mask)
+		p.ret(retEPERM)
+		p.ret(retAllow)
+	}
+}
+
+// filter writes the program for p, run by the process pid. A call of another
+// architecture's table kills the process: its numbers mean other things.
+func filter(p Policy, pid int) program {
+	var f program
+	f.load(offArch)
+	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, auditArch)
+	f.ret(retKill)
+	f.load(offNumber)
+	if foreignBit != 0 {
+		f.add(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, 0, 1, foreignBit)
+		f.ret(retENOSYS)
+	}
+	for _, nr := range always {
+		f.refuse(nr, retEPERM)
+	}
+	for _, nr := range archAlways {
+		f.refuse(nr, retEPERM)
+	}
+	// Its flags are behind a pointer, out of a filter's sight.
+	f.refuse(unix.SYS_CLONE3, retENOSYS)
+	f.when(unix.SYS_IOCTL, 1, differ(tiocsti, tioclinux))
+
+	switch {
+	case p.Network:
+	case p.Unix:
+		f.when(unix.SYS_SOCKET, 0, equal(unix.AF_UNIX))
+		f.when(unix.SYS_SOCKETPAIR, 0, equal(unix.AF_UNIX))
+	default:
+		f.refuse(unix.SYS_SOCKET, retEPERM)
+		f.refuse(unix.SYS_SOCKETPAIR, retEPERM)
+	}
+	if p.Exec {
+		f.when(unix.SYS_CLONE, 0, without(cloneNamespaces))
+		f.ret(retAllow)
+		return f
+	}
+	// A new thread is one of this process and in no namespace of its own,
+	// since the kernel refuses most of those flags beside CLONE_THREAD.
+	f.when(unix.SYS_CLONE, 0, func(b *program) {
+		b.add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, 0, 1, cloneNamespaces)
+		b.ret(retEPERM)
+		b.add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, 1, 0, cloneThread)
+		b.ret(retEPERM)
+		b.ret(retAllow)
+	})
+	for _, nr := range programs {
+		f.refuse(nr, retEPERM)
+	}
+	for _, nr := range archPrograms {
+		f.refuse(nr, retEPERM)
+	}
+	self := uint32(pid)
+	f.when(unix.SYS_KILL, 0, equal(self))
+	f.when(unix.SYS_TGKILL, 0, equal(self))
+	f.when(unix.SYS_RT_TGSIGQUEUEINFO, 0, equal(self))
+	f.when(unix.SYS_PRLIMIT64, 0, equal(0, self))
+	if len(p.WriteDirs) == 0 {
+		for _, nr := range attributes {
+			f.refuse(nr, retEPERM)
+		}
+		for _, nr := range archAttributes {
+			f.refuse(nr, retEPERM)
+		}
+		f.refuse(unix.SYS_OPENAT2, retENOSYS)
+		f.when(unix.SYS_OPENAT, 2, without(opensForWrite))
+		if sysOpen != 0 {
+			f.when(sysOpen, 1, without(opensForWrite))
+		}
+	}
+	f.ret(retAllow)
+	return f
+}
+
+// install puts f before every system call of all threads.
+func install(f program) error {
+	fprog := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+	tid, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog)))
+	if errno != 0 {
+		return errno
+	}
+	if tid != 0 { // a thread that already has another filter
+		return unix.EBUSY
+	}
+	return nil
+}

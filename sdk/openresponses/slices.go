@@ -1,0 +1,60 @@
+package openresponses
+
+import "encoding/json"
+
+// The raw JSON of a part is a slice of its item's: a picture of 20 MB is not
+// kept twice. These find the slices in JSON that was checked before.
+
+// member returns the value of an object's member, nil if there is none.
+func member(object []byte, name string) json.RawMessage {
+	s := scanner{b: object}
+	if !s.enter('{') {
+		return nil
+	}
+	for s.i < len(s.b) && s.b[s.i] == '"' {
+		key, f := s.key()
+		if f != nil || !s.enter(':') {
+			return nil
+		}
+		start := s.i
+		if s.value(0) != nil {
+			return nil
+		}
+		if string(key) == name {
+			return s.b[start:s.i:s.i]
+		}
+		if !s.enter(',') {
+			return nil
+		}
+	}
+	return nil
+}
+
+// elements returns the elements of an array, nil if it is none.
+func elements(array []byte) []json.RawMessage {
+	s := scanner{b: array}
+	if !s.enter('[') {
+		return nil
+	}
+	var list []json.RawMessage
+	for s.i < len(s.b) && s.b[s.i] != ']' {
+		start := s.i
+		if s.value(0) != nil {
+			return nil
+		}
+		list = append(list, s.b[start:s.i:s.i])
+		s.enter(',')
+	}
+	return list
+}
+
+// enter passes over the mark c and the space around it.
+func (s *scanner) enter(c byte) bool {
+	s.space()
+	if s.i >= len(s.b) || s.b[s.i] != c {
+		return false
+	}
+	s.i++
+	s.space()
+	return true
+}

@@ -1,0 +1,246 @@
+package provider
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// The frame format of the translators' data plane. sdk/proto/README.md
+// describes it for authors in other languages; the two must agree.
+
+// MaxFrame is the longest payload of a frame, in bytes: a body of 32 MiB with
+// room for what is around it.
+const MaxFrame = 36 << 20
+
+// frameVersion is the version of the format that this sdk speaks.
+const frameVersion = 1
+
+// frameHeader is the length of u32 length and u8 type.
+const frameHeader = 5
+
+type frameType uint8
+
+const (
+	frameHello  frameType = 1 // gateway → plugin: u8 version, token
+	frameReq    frameType = 2 // gateway → plugin: head, request
+	frameUpHead frameType = 3 // gateway → plugin: status and headers of the reply
+	frameUpData frameType = 4 // gateway → plugin: bytes of the reply
+	frameUpEOF  frameType = 5 // gateway → plugin: the reply ended, or was cut
+
+	frameUpReq frameType = 16 // plugin → gateway: head, body of the request to make
+	frameEvent frameType = 17 // plugin → gateway: u8 flags, event
+	frameErr   frameType = 18 // plugin → gateway: apierror; ends the exchange
+	frameDone  frameType = 19 // plugin → gateway: ends the exchange
+	frameEmbed frameType = 20 // plugin → gateway: head, vectors
+	frameCount frameType = 21 // plugin → gateway: token count
+)
+
+// Flags of an EVENT frame.
+const (
+	eventUsage    = 1 << 0 // the event carries usage
+	eventTerminal = 1 << 1 // the event is the last one
+)
+
+// Sizes of the buffers of one connection.
+const (
+	readBuffer  = 32 << 10
+	writeBuffer = 32 << 10
+	growStep    = 1 << 20 // a long payload is read in steps, so that a length alone allocates little
+)
+
+// flushDelay is how long a frame may lie in the write buffer while the author's
+// code neither reads on nor writes.
+const flushDelay = time.Millisecond
+
+// frameReader reads frames. It is used by one goroutine.
+type frameReader struct {
+	br   *bufio.Reader
+	max  int
+	lent int // bytes handed out by borrow, still in br
+}
+
+func newFrameReader(r io.Reader) *frameReader {
+	return &frameReader{br: bufio.NewReaderSize(r, readBuffer), max: MaxFrame}
+}
+
+// buffered reports whether a read would find bytes without waiting.
+func (r *frameReader) buffered() bool { return r.br.Buffered() > 0 }
+
+// head reads the type and the length of the next frame. The error is io.EOF
+// only between two frames.
+func (r *frameReader) head() (frameType, int, error) {
+	r.br.Discard(r.lent) // cannot fail: they are buffered
+	r.lent = 0
+	h, err := r.br.Peek(frameHeader)
+	if err != nil {
+		if err == io.EOF && len(h) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, 0, err
+	}
+	n, t := binary.BigEndian.Uint32(h), frameType(h[4])
+	if int64(n) > int64(r.max) {
+		return 0, 0, &frameError{fmt.Sprintf("frame of type %d claims %d bytes, more than %d", t, n, r.max)}
+	}
+	r.br.Discard(frameHeader)
+	return t, int(n), nil
+}
+
+// payload reads the n bytes after a head into memory of their own.
+func (r *frameReader) payload(n int) ([]byte, error) {
+	b := make([]byte, min(n, growStep))
+	at := 0
+	for {
+		if _, err := io.ReadFull(r.br, b[at:]); err != nil {
+			return nil, midFrame(err)
+		}
+		at = len(b)
+		if at == n {
+			return b, nil
+		}
+		grown := make([]byte, min(n, 2*at))
+		copy(grown, b)
+		b = grown
+	}
+}
+
+// borrow reads the n bytes after a head where they lie, when they fit: they are
+// good until the next head.
+func (r *frameReader) borrow(n int) ([]byte, error) {
+	if n > r.br.Size() {
+		return r.payload(n)
+	}
+	b, err := r.br.Peek(n)
+	r.lent = len(b)
+	return b, midFrame(err)
+}
+
+// next reads a whole frame.
+func (r *frameReader) next() (frameType, []byte, error) {
+	t, n, err := r.head()
+	if err != nil {
+		return 0, nil, err
+	}
+	b, err := r.payload(n)
+	return t, b, err
+}
+
+// skip passes over the n bytes after a head.
+func (r *frameReader) skip(n int) error {
+	_, err := r.br.Discard(n)
+	return midFrame(err)
+}
+
+func midFrame(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// frameError is a breach of the format, as against a connection that ended.
+type frameError struct{ msg string }
+
+func (e *frameError) Error() string { return e.msg }
+
+func unexpected(t frameType, when string) error {
+	return &frameError{fmt.Sprintf("frame of type %d %s", t, when)}
+}
+
+// frameWriter writes frames. A frame is never split over two writes: what does
+// not fit behind other frames begins a write of its own. Frames wait in the
+// buffer until flush, until the buffer is full, or for flushDelay.
+type frameWriter struct {
+	mu    sync.Mutex
+	w     io.Writer
+	buf   []byte
+	err   error // first failed write; all later ones fail with it
+	timer *time.Timer
+	delay time.Duration
+}
+
+func newFrameWriter(w io.Writer) *frameWriter {
+	return &frameWriter{w: w, buf: make([]byte, 0, writeBuffer), delay: flushDelay}
+}
+
+// frame adds one frame whose payload is the parts one after another.
+func (w *frameWriter) frame(t frameType, parts ...[]byte) error {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	if n > MaxFrame {
+		return &frameError{fmt.Sprintf("frame of type %d has %d bytes, more than %d", t, n, MaxFrame)}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.buf)+frameHeader+n > cap(w.buf) {
+		w.flushLocked()
+	}
+	if w.err != nil {
+		return w.err
+	}
+	if frameHeader+n > cap(w.buf) {
+		w.writeLong(t, n, parts)
+		return w.err
+	}
+	if len(w.buf) == 0 && w.delay > 0 {
+		w.arm()
+	}
+	w.buf = appendHeader(w.buf, t, n)
+	for _, p := range parts {
+		w.buf = append(w.buf, p...)
+	}
+	return nil
+}
+
+// writeLong writes a frame that is longer than the buffer, in one write.
+func (w *frameWriter) writeLong(t frameType, n int, parts [][]byte) {
+	vec := make(net.Buffers, 0, 1+len(parts))
+	vec = append(vec, appendHeader(make([]byte, 0, frameHeader), t, n))
+	vec = append(vec, parts...)
+	_, w.err = vec.WriteTo(w.w)
+}
+
+func (w *frameWriter) arm() {
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.delay, func() { w.flush() })
+		return
+	}
+	w.timer.Reset(w.delay)
+}
+
+// flush writes what waits in the buffer.
+func (w *frameWriter) flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushLocked()
+	return w.err
+}
+
+// broken reports whether a write has failed.
+func (w *frameWriter) broken() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err != nil
+}
+
+func (w *frameWriter) flushLocked() {
+	if len(w.buf) == 0 || w.err != nil {
+		return
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	_, w.err = w.w.Write(w.buf)
+	w.buf = w.buf[:0]
+}
+
+func appendHeader(b []byte, t frameType, n int) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(n)), byte(t))
+}

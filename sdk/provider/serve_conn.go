@@ -1,0 +1,360 @@
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+)
+
+// server runs a Translator over connections.
+type server struct {
+	translator Translator
+	ctx        context.Context
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	closed bool
+}
+
+func newServer(t Translator) *server {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &server{translator: t, ctx: ctx, cancel: cancel, conns: make(map[net.Conn]struct{})}
+}
+
+// close ends every exchange and waits for its goroutine.
+func (s *server) close() {
+	s.cancel()
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.conns {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// conn serves the exchanges of one connection, one after another, until either
+// end closes it.
+func (s *server) conn(c net.Conn) {
+	defer c.Close()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer s.wg.Done()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+
+	sc := &serverConn{c: c, r: newFrameReader(c), w: newFrameWriter(c), translator: s.translator}
+	for {
+		t, payload, err := sc.r.next()
+		if err == nil && t != frameReq {
+			err = unexpected(t, "between two exchanges")
+		}
+		if err == nil {
+			err = sc.exchange(s.ctx, payload)
+		}
+		if _, broken := errors.AsType[*frameError](err); broken {
+			slog.Error("data connection broken", "error", err)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// serverConn is one connection, with one exchange on it at a time.
+type serverConn struct {
+	c          net.Conn
+	r          *frameReader
+	w          *frameWriter
+	translator Translator
+	scratch    []byte // an event being written
+}
+
+// maxScratch is the longest scratch that is kept for the next event.
+const maxScratch = 64 << 10
+
+// exchange serves one REQ. An error means that the connection is of no more use.
+func (sc *serverConn) exchange(parent context.Context, req []byte) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	watch := watchHangup(sc.c, cancel)
+	defer watch.end()
+
+	turn, err := parseTurn(req)
+	if err != nil {
+		if _, broken := errors.AsType[*frameError](err); broken {
+			return err
+		}
+		return sc.fail(ctx, err)
+	}
+	ex, err := sc.begin(ctx, turn)
+	if err != nil {
+		return sc.fail(ctx, err)
+	}
+	head, body, err := appendUpReq(ex)
+	if err == nil {
+		err = sc.w.frame(frameUpReq, head, body)
+	}
+	if err != nil {
+		return sc.fail(ctx, err)
+	}
+	if err := sc.w.flush(); err != nil {
+		return err
+	}
+
+	t, payload, err := sc.r.next()
+	if err != nil {
+		return err // closed: the gateway gave the exchange up
+	}
+	if t != frameUpHead {
+		return unexpected(t, "instead of the reply's head")
+	}
+	var h upHead
+	if err := json.Unmarshal(payload, &h); err != nil {
+		return &frameError{"head of reply: " + err.Error()}
+	}
+	reply := &replyBody{r: sc.r, w: sc.w}
+	if err := sc.decode(ctx, turn.Op, ex, Reply{Status: h.Status, Header: h.Header, Body: reply}); err != nil {
+		err = sc.fail(ctx, err)
+		if err != nil {
+			return err
+		}
+	} else if err := sc.end(frameDone); err != nil {
+		return err
+	}
+	return reply.drain()
+}
+
+// begin runs the author's Begin.
+func (sc *serverConn) begin(ctx context.Context, t Turn) (ex Exchange, err error) {
+	defer survive(&err)
+	ex, err = sc.translator.Begin(ctx, t)
+	if err == nil && ex == nil {
+		err = errors.New("Begin returned neither an Exchange nor an error")
+	}
+	return ex, err
+}
+
+// decode runs the author's decoder for the operation and sends what it gives.
+func (sc *serverConn) decode(ctx context.Context, op Op, ex Exchange, r Reply) (err error) {
+	defer survive(&err)
+	switch op {
+	case Embed:
+		if d, ok := ex.(EmbedDecoder); ok {
+			vs, usage, err := d.DecodeEmbed(ctx, r)
+			if err != nil {
+				return err
+			}
+			head, body, err := appendVectors(vs, usage)
+			if err != nil {
+				return err
+			}
+			return sc.w.frame(frameEmbed, head, body)
+		}
+	case CountTokens:
+		if d, ok := ex.(CountDecoder); ok {
+			n, err := d.DecodeCount(ctx, r)
+			if err != nil {
+				return err
+			}
+			j, err := json.Marshal(countBody{n})
+			if err != nil {
+				return err
+			}
+			return sc.w.frame(frameCount, j)
+		}
+	}
+	for ev, err := range ex.Decode(ctx, r) {
+		if err != nil {
+			return err
+		}
+		var flags byte
+		if ev.Usage != nil {
+			flags |= eventUsage
+		}
+		if ev.IsTerminal() {
+			flags |= eventTerminal
+		}
+		b := ev.AppendJSON(append(sc.scratch[:0], flags))
+		if err := sc.w.frame(frameEvent, b); err != nil {
+			return err
+		}
+		if cap(b) <= maxScratch {
+			sc.scratch = b
+		}
+	}
+	return nil
+}
+
+// fail ends the exchange with ERR.
+func (sc *serverConn) fail(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody is there to read it
+	}
+	if sc.w.broken() {
+		return err
+	}
+	e := apierror.From(err)
+	if e.Code == apierror.Internal && e.Unwrap() != nil { // the cause stays here
+		slog.Error("exchange failed", "error", err)
+	}
+	j, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return sc.end(frameErr, j)
+}
+
+func (sc *serverConn) end(t frameType, parts ...[]byte) error {
+	if err := sc.w.frame(t, parts...); err != nil {
+		return err
+	}
+	return sc.w.flush()
+}
+
+// survive turns a panic of the author's code into an error of its exchange.
+func survive(err *error) {
+	if p := recover(); p != nil {
+		slog.Error("translator panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		*err = apierror.New(apierror.Internal, "The provider's translator met an internal error.")
+	}
+}
+
+// replyBody is the reply as the author reads it. A read that would wait first
+// sends what was decoded so far: with a slow provider every event leaves at
+// once, in a burst many leave together.
+type replyBody struct {
+	r    *frameReader
+	w    *frameWriter
+	left int   // bytes of the present UP_DATA frame
+	end  error // io.EOF, why the reply was cut, or what happened to the connection; nil as long as it goes on
+	rest bool  // UP_EOF was read
+}
+
+var _ io.Reader = (*replyBody)(nil)
+
+func (b *replyBody) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for b.left == 0 {
+		if b.end != nil {
+			return 0, b.end
+		}
+		b.end = b.next()
+	}
+	if err := b.ready(); err != nil {
+		return 0, err
+	}
+	n, err := b.r.br.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	if err != nil {
+		b.end, b.left = midFrame(err), 0
+	}
+	return n, b.end
+}
+
+// ready flushes before a read that would wait.
+func (b *replyBody) ready() error {
+	if b.r.buffered() {
+		return nil
+	}
+	return b.w.flush()
+}
+
+// next reads the head of the next frame of the reply.
+func (b *replyBody) next() error {
+	if err := b.ready(); err != nil {
+		return err
+	}
+	t, n, err := b.r.head()
+	switch {
+	case err != nil:
+		return midFrame(err)
+	case t == frameUpData:
+		b.left = n
+		return nil
+	case t == frameUpEOF:
+		eof, err := b.r.payload(n)
+		if err != nil {
+			return err
+		}
+		end := parseCut(eof)
+		_, broken := errors.AsType[*frameError](end)
+		b.rest = !broken
+		return end
+	}
+	return unexpected(t, "in the reply")
+}
+
+// drain passes over what the author did not read, so that the connection is at
+// rest.
+func (b *replyBody) drain() error {
+	for b.end == nil {
+		if err := b.r.skip(b.left); err != nil {
+			return err
+		}
+		b.left = 0
+		b.end = b.next()
+	}
+	if b.rest {
+		return nil
+	}
+	return b.end
+}
+
+// hangupPoll is how often a running exchange looks whether the gateway is
+// still there. An author who reads or writes notices at once anyway.
+const hangupPoll = 50 * time.Millisecond
+
+// hangupWatch cancels an exchange whose connection was closed by the gateway.
+type hangupWatch struct {
+	mu    sync.Mutex
+	done  bool
+	timer *time.Timer
+}
+
+func watchHangup(c net.Conn, cancel context.CancelFunc) *hangupWatch {
+	w := &hangupWatch{}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(hangupPoll, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch {
+		case w.done:
+		case hungUp(c):
+			cancel()
+		default:
+			w.timer.Reset(hangupPoll)
+		}
+	})
+	return w
+}
+
+func (w *hangupWatch) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
+	w.timer.Stop()
+}
