@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
 
 // Gateway is a built gateway. Serve it once, then Close it.
@@ -103,7 +105,10 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 		Types: g.toolTypes,
 		Scope: g.access.CheckScope,
 		View:  func(p *access.Principal) toolset.View { return cat.As(p) },
-		Log:   g.log,
+		Generate: func(ctx context.Context, p *access.Principal, r *openresponses.Request) iter.Seq2[openresponses.Event, error] {
+			return models.Generate(ctx, p, router.Call{Request: r})
+		},
+		Log: g.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tools: %w", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
@@ -331,4 +332,35 @@ func TestNewNeedsItsParts(t *testing.T) {
 	if _, err := supervisor.New(supervisor.Deps{}); err == nil {
 		t.Error("New accepted no dependencies")
 	}
+}
+
+// The tokens that come with an error are the whole call's: what its events
+// said before is among them and is not counted twice.
+func TestTokensOfAFailedTurnCountOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, supervisor.Limits{}, toolset.Limits{})
+		turns := 0
+		w.model = func(_ context.Context, _ router.Call) iter.Seq2[openresponses.Event, error] {
+			turns++
+			first := turns == 1
+			return func(yield func(openresponses.Event, error) bool) {
+				o := provider.NewOutput(yield)
+				if first {
+					o.Call("a", "a", "main__sales__reviews")
+					o.Arguments("a", `{"sql":"SELECT 1"}`)
+					o.Usage(openresponses.Usage{Input: 1, Output: 1})
+					o.Finish(openresponses.Terminal{Status: "completed"})
+					return
+				}
+				o.Usage(openresponses.Usage{Input: 10, Output: 5})
+				o.Text("Half an ans")
+				yield(openresponses.Event{Usage: &openresponses.Usage{Input: 10, Output: 5}}, apierror.New(apierror.UpstreamFailed, "Cut."))
+			}
+		}
+		response, err := w.run(t, t.Context(), render.Databricks, tableRequest, nil)
+		if err != nil || !strings.Contains(string(response), `"total_tokens":17`) {
+			t.Errorf("got %s, %v; want 17 tokens in all", response, err)
+		}
+	})
 }

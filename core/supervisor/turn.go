@@ -46,19 +46,21 @@ func (l *loop) ask(ctx context.Context) (*turn, error) {
 	var (
 		gather  openresponses.Accumulator
 		current *action // the call that is open
+		spent   *openresponses.Usage
 	)
 	defer func() {
-		if u, ok := gather.Usage(); ok {
-			l.count(u)
+		if u, ok := gather.Usage(); ok && spent == nil {
+			spent = &u
+		}
+		if spent != nil {
+			l.count(*spent)
 		}
 	}()
 	for ev, err := range l.s.deps.Generate(ctx, l.run.Principal, router.Call{
 		Request: l.request(), Session: l.run.Session, RequestID: l.run.RequestID, Header: l.run.Header,
 	}) {
 		if err != nil {
-			if ev.Usage != nil {
-				l.count(*ev.Usage)
-			}
+			spent = ev.Usage // of the whole call; nil leaves what its events said
 			return nil, err
 		}
 		if err := l.beginOutput(); err != nil {

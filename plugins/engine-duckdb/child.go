@@ -32,7 +32,7 @@ type child struct {
 
 // childMain opens the database before there is a request, and waits. The
 // process ends with its request pipe: so does a child whose parent died.
-func childMain(getenv func(string) string) int {
+func childMain() int {
 	in, out := os.NewFile(3, "requests"), os.NewFile(4, "answers")
 	c := &child{rules: newRules(), out: bufio.NewWriterSize(out, 64<<10)}
 	if _, err := in.Stat(); err != nil {
@@ -75,9 +75,12 @@ func (c *child) serve(in *bufio.Reader) error {
 		}
 		switch typ {
 		case frameInspect:
+			if len(payload) == 0 {
+				return errors.New("request without a mode")
+			}
 			if !narrowed {
 				narrowed = true
-				if err := c.narrow(confine.Policy{MaxMemory: 512 << 20, AllowUnconfined: len(payload) > 0 && payload[0] == 'l'}, nil); err != nil {
+				if err := c.narrow(confine.Policy{MaxMemory: 512 << 20, AllowUnconfined: payload[0] == 'l'}, nil); err != nil {
 					return err
 				}
 			}

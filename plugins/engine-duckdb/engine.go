@@ -76,14 +76,20 @@ func (e *duckEngine) open() error {
 				return
 			}
 		}
-		slog.Info("confinement of queries", "granted", confine.Probe())
+		granted := confine.Probe()
+		slog.Info("confinement of queries", "granted", granted)
+		if (granted.Landlock == 0 || !granted.Seccomp) && !e.cfg.Unconfined {
+			slog.Error("no SQL: this system cannot confine queries; " + unconfinedVar + "=allow runs them all the same")
+			return
+		}
 		e.spawner = newSpawner(e.cfg.Program)
 		if !e.cfg.Cold {
+			e.wake <- struct{}{}
 			e.work.Go(e.keepSpare)
 		}
 	})
 	if err == nil && (e.spawner == nil || e.life.Err() != nil) {
-		err = errors.New("the engine is closed or was never opened")
+		err = errors.New("it is closed, or this system cannot confine queries")
 	}
 	return err
 }

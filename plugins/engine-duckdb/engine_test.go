@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,7 +129,7 @@ func TestCancelKillsTheChild(t *testing.T) {
 		result <- err
 	}()
 	for len(children(t)) == 0 {
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	cancel()
 	wantCode(t, <-result, apierror.Canceled, "canceled")
@@ -158,6 +157,7 @@ func TestChildKilledFromOutside(t *testing.T) {
 	}()
 	var pids []int
 	for len(pids) == 0 {
+		time.Sleep(time.Millisecond)
 		pids = children(t)
 	}
 	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
@@ -193,7 +193,7 @@ func waitSpare(e *duckEngine) *process {
 		if p != nil {
 			return p
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -27,7 +27,7 @@ import (
 // starts itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childArg {
-		os.Exit(childMain(os.Getenv))
+		os.Exit(childMain())
 	}
 	if len(os.Args) == 4 && os.Args[1] == bareArg {
 		out, err := bareMain(os.Args[2], os.Args[3])

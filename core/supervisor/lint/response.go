@@ -96,7 +96,16 @@ func (c *checker) usage(where string, v any) {
 func (c *checker) settings(where string, o object) {
 	text := o["text"].(object)
 	if c.member(where+".text", text, "format", objekt) {
-		c.oneOf(where+".text.format", text["format"].(object), "type", "text", "json_object", "json_schema")
+		format := text["format"].(object)
+		c.oneOf(where+".text.format", format, "type", "text", "json_object", "json_schema")
+		if c.dialect == render.OpenResponses && format["type"] == "json_schema" {
+			c.member(where+".text.format", format, "name", str)
+			c.member(where+".text.format", format, "description", str+"?")
+			c.member(where+".text.format", format, "strict", boolean)
+			if v, ok := format["schema"]; !ok || v != nil {
+				c.bad(where+".text.format", "schema must be null")
+			}
+		}
 	}
 	if r, ok := o["reasoning"].(object); ok {
 		c.member(where+".reasoning", r, "effort", str+"?")

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -64,7 +65,7 @@ func (h *Head) appendEcho(b []byte) []byte {
 	b = append(b, `,"parallel_tool_calls":`...)
 	b = appendBool(b, r.ParallelToolCalls == nil || *r.ParallelToolCalls)
 	b = append(b, `,"text":`...)
-	b = appendText(b, r.Text)
+	b = h.appendText(b, r.Text)
 	b = append(b, `,"temperature":`...)
 	b = appendFloatOr(b, r.Temperature, 1)
 	b = append(b, `,"top_p":`...)
@@ -198,17 +199,41 @@ func appendToolChoice(b []byte, c *openresponses.ToolChoice) []byte {
 	return appendString(b, or(c.Mode, "auto"))
 }
 
-func appendText(b []byte, t *openresponses.TextOptions) []byte {
+func (h *Head) appendText(b []byte, t *openresponses.TextOptions) []byte {
 	const plain = `{"type":"text"}`
 	if t == nil {
 		return append(b, `{"format":`+plain+`}`...)
 	}
 	b = append(b, `{"format":`...)
-	b = appendRaw(b, t.Format, plain)
+	if h.Dialect == OpenResponses {
+		b = appendStrictFormat(b, t.Format)
+	} else {
+		b = appendRaw(b, t.Format, plain)
+	}
 	if t.Verbosity != "" {
 		b = append(b, `,"verbosity":`...)
 		b = appendString(b, t.Verbosity)
 	}
+	return append(b, '}')
+}
+
+// appendStrictFormat echoes a format as the specification's schema describes
+// the one in a response: all five members of json_schema there, and null in the
+// place of the schema itself. Source: openapi.json, JsonSchemaResponseFormat.
+func appendStrictFormat(b []byte, format json.RawMessage) []byte {
+	var f struct {
+		Type, Name, Description string
+		Strict                  bool
+	}
+	if json.Unmarshal(format, &f) != nil || f.Type != "json_schema" {
+		return appendRaw(b, format, `{"type":"text"}`)
+	}
+	b = append(b, `{"type":"json_schema","name":`...)
+	b = appendString(b, f.Name)
+	b = append(b, `,"description":`...)
+	b = appendNullable(b, f.Description)
+	b = append(b, `,"schema":null,"strict":`...)
+	b = appendBool(b, f.Strict)
 	return append(b, '}')
 }
 

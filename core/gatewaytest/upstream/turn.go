@@ -1,0 +1,169 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Turn is one scripted reply. The zero Turn answers with an empty text.
+type Turn struct {
+	Reasoning string // shown and signed as far as the provider and the request have it
+	Text      string
+	Refusal   string // instead of Text
+	Calls     []Call
+	Stop      Stop
+	Usage     Usage
+
+	Status     int    // an error answer with this status; nothing else is sent
+	RetryAfter string // its Retry-After header
+	Before     *Gate  // holds the reply back before its head
+	Middle     *Gate  // holds it after about half of the frames
+	Fault      Fault
+}
+
+// Call is a call of one of the declared functions.
+type Call struct {
+	Name      string
+	Arguments string // JSON
+}
+
+// Stop says why the model stopped.
+type Stop int
+
+// The reasons to stop. Natural is the end of the text, or the calls.
+const (
+	Natural Stop = iota
+	MaxTokens
+	Filter
+)
+
+// Usage counts tokens as the documents of the providers define them, disjoint.
+// A zero Usage stands for small numbers.
+type Usage struct{ Input, Cached, Output, Reasoning int }
+
+func (u Usage) orSmall() Usage {
+	if u == (Usage{}) {
+		return Usage{Input: 11, Output: 7}
+	}
+	return u
+}
+
+// Fault is something a provider does wrong.
+type Fault int
+
+// The faults. All but Garbage begin as a good reply.
+const (
+	None       Fault = iota
+	Cut              // the connection is closed after half of the frames
+	Ended            // the reply ends properly, but after half of the frames
+	Drip             // the reply comes one byte a write
+	Garbage          // status 200 and a body that is none
+	GarbageMid       // half of the frames, then a frame that is none, then the end
+	ErrorEvent       // half of the frames, then the provider's error event
+)
+
+// Gate holds a reply until the test lets it go.
+type Gate struct {
+	reached, gone, open chan struct{}
+	once, opened, left  sync.Once
+}
+
+// NewGate makes a closed gate.
+func NewGate() *Gate {
+	return &Gate{reached: make(chan struct{}), gone: make(chan struct{}), open: make(chan struct{})}
+}
+
+// Reached is closed when a reply has come to the gate.
+func (g *Gate) Reached() <-chan struct{} { return g.reached }
+
+// Gone is closed when the client left while its reply was held.
+func (g *Gate) Gone() <-chan struct{} { return g.gone }
+
+// Open lets the reply, and all that come later, pass.
+func (g *Gate) Open() { g.opened.Do(func() { close(g.open) }) }
+
+// pass waits at the gate. It is false when the client left.
+func (g *Gate) pass(ctx context.Context) bool {
+	if g == nil {
+		return true
+	}
+	g.once.Do(func() { close(g.reached) })
+	select {
+	case <-g.open:
+		return true
+	case <-ctx.Done():
+		g.left.Do(func() { close(g.gone) })
+		return false
+	}
+}
+
+// deliver sends the frames with the turn's faults.
+func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Turn, frames []string) {
+	rc := http.NewResponseController(w)
+	kind := "application/json"
+	if q.stream {
+		kind = "text/event-stream; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("X-Request-Id", "req_upstream")
+	w.Header().Set("Request-Id", "req_upstream")
+	if !q.stream && len(frames) == 1 { // so that there is a middle
+		frames = []string{frames[0][:len(frames[0])/2], frames[0][len(frames[0])/2:]}
+	}
+	if t.Fault == Garbage {
+		frames = []string{"<html><body>502 \x00\xff it is a proxy", " speaking</body></html>"}
+	}
+	half := len(frames) / 2
+	send := func(text string) {
+		w.Write([]byte(text)) // a client that left ends the context
+		rc.Flush()
+	}
+	for i, f := range frames {
+		if i == half {
+			if !t.Middle.pass(r.Context()) {
+				return
+			}
+			switch t.Fault {
+			case Cut:
+				panic(http.ErrAbortHandler)
+			case Ended:
+				return
+			case GarbageMid:
+				send("data: {\"this is\": no JSON\n\n")
+				return
+			case ErrorEvent:
+				send(s.speak.broken())
+				return
+			}
+		}
+		if t.Fault != Drip {
+			send(f)
+			continue
+		}
+		for j := range len(f) {
+			send(f[j : j+1])
+		}
+	}
+}
+
+// pieces splits a text into a few deltas, at character borders.
+func pieces(text string) []string {
+	var out []string
+	for _, word := range strings.SplitAfter(text, " ") {
+		if word != "" {
+			out = append(out, word)
+		}
+	}
+	if len(out) == 1 {
+		runes := []rune(text)
+		if n := len(runes) / 2; n > 0 {
+			return []string{string(runes[:n]), string(runes[n:])}
+		}
+	}
+	return out
+}
+
+func unix() int64 { return time.Now().Unix() }

@@ -1,0 +1,244 @@
+// Package upstream plays the model providers for tests: OpenAI (Responses and
+// chat/completions), Anthropic and Gemini. What it answers comes from a
+// script; what it accepts is as strict as the real services are, in their own
+// words, so that a gateway which gets through here gets through there.
+package upstream
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Server is one provider. Its methods may be called at any time.
+type Server struct {
+	// URL is the provider's base URL as a configuration names it: with /v1 for
+	// OpenAI, without a path for the others.
+	URL string
+
+	key    string
+	secret []byte // signs what the provider will want back unchanged
+	speak  dialect
+
+	mu       sync.Mutex
+	script   []Turn
+	repeat   *Turn
+	requests []Request
+	count    int // of ids
+	memory   memory
+}
+
+// memory is what the provider remembers of what it issued.
+type memory struct {
+	items map[string]issued // OpenAI: by item id
+	calls map[string]issued // by call id, or by name and arguments (Gemini)
+	texts map[string]string // OpenAI: reasoning id by the text that followed it
+}
+
+// issued is an item, or a call, of an earlier reply.
+type issued struct {
+	kind      string
+	callID    string
+	reasoning string // id or signature of the reasoning that led to it
+	stored    bool
+}
+
+// Request is one request as it came.
+type Request struct {
+	Path    string
+	Query   string
+	Header  http.Header
+	Body    []byte
+	Refused string // why it was refused; "" if it was served
+}
+
+// dialect is a provider's API.
+type dialect interface {
+	// accept checks a request; nil serves it. The server's lock is held.
+	accept(s *Server, r *http.Request, body []byte) (*query, *refusal)
+	// reply writes a turn: one JSON document, or the frames of a stream. The
+	// server's lock is held.
+	reply(s *Server, q *query, t Turn) (frames []string)
+	// failure is the body of an error answer.
+	failure(f *refusal) string
+	// broken is the frame by which a stream tells of an error.
+	broken() string
+}
+
+// query is an accepted request.
+type query struct {
+	body   object
+	model  string
+	stream bool
+	think  bool // the reply may show reasoning
+	state  bool // the reply may carry reasoning to be given back
+}
+
+// refusal is an error answer.
+type refusal struct {
+	status  int
+	message string
+	typ     string // of the error, in the provider's words
+	code    string
+	param   string
+}
+
+func start(tb testing.TB, key, path string, d dialect) *Server {
+	tb.Helper()
+	s := &Server{key: key, secret: make([]byte, 32), speak: d}
+	s.memory = memory{items: map[string]issued{}, calls: map[string]issued{}, texts: map[string]string{}}
+	rand.Read(s.secret)
+	h := httptest.NewServer(s)
+	s.URL = h.URL + path
+	tb.Cleanup(func() {
+		h.CloseClientConnections() // ends what a gate still holds
+		h.Close()
+	})
+	return s
+}
+
+// Script appends turns: each request that is accepted takes the next one.
+func (s *Server) Script(turns ...Turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = append(s.script, turns...)
+}
+
+// Repeat sets the turn for requests that come when the script is over.
+// Without it they are answered with status 500.
+func (s *Server) Repeat(t Turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.repeat = &t
+}
+
+// Requests returns what has come so far.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Request(nil), s.requests...)
+}
+
+// Refusals returns the reasons of the requests that were refused.
+func (s *Server) Refusals() []string {
+	var all []string
+	for _, r := range s.Requests() {
+		if r.Refused != "" {
+			all = append(all, r.Refused)
+		}
+	}
+	return all
+}
+
+// Left is how many scripted turns nobody asked for.
+func (s *Server) Left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.script)
+}
+
+const maxBody = 64 << 20
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		return // the client left
+	}
+	s.mu.Lock()
+	q, no := s.speak.accept(s, r, body)
+	if no == nil && strings.Contains(string(body), "sp1.") {
+		no = &refusal{status: 400, message: "The request holds opaque state of a gateway (sp1.), which no provider issued."}
+	}
+	rec := Request{Path: r.URL.Path, Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body}
+	var turn Turn
+	switch {
+	case no != nil:
+		rec.Refused = fmt.Sprintf("%d %s", no.status, no.message)
+	case len(s.script) > 0:
+		turn, s.script = s.script[0], s.script[1:]
+	case s.repeat != nil:
+		turn = *s.repeat
+	default:
+		no = &refusal{status: 500, message: "The script is over: nobody expected this request.", typ: "server_error"}
+		rec.Refused = no.message
+	}
+	s.requests = append(s.requests, rec)
+	var frames []string
+	if no == nil && turn.Status == 0 {
+		frames = s.speak.reply(s, q, turn)
+	}
+	s.mu.Unlock()
+
+	if no != nil {
+		s.fail(w, no, "")
+		return
+	}
+	if !turn.Before.pass(r.Context()) {
+		return
+	}
+	if turn.Status != 0 {
+		s.fail(w, statusRefusal(turn.Status), turn.RetryAfter)
+		return
+	}
+	s.deliver(w, r, q, turn, frames)
+}
+
+func (s *Server) fail(w http.ResponseWriter, no *refusal, retryAfter string) {
+	w.Header().Set("Content-Type", "application/json")
+	if retryAfter != "" {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.WriteHeader(no.status)
+	io.WriteString(w, s.speak.failure(no))
+}
+
+// statusRefusal is what a provider says for itself under a status.
+func statusRefusal(status int) *refusal {
+	messages := map[int]string{
+		400: "Your request could not be processed.",
+		401: "Incorrect API key provided.",
+		403: "Your account may not use this model.",
+		404: "The model does not exist or you do not have access to it.",
+		429: "Rate limit reached for requests. Please try again later.",
+		500: "The server had an error while processing your request. Sorry about that!",
+		503: "The model is overloaded. Please try again later.",
+		529: "Overloaded",
+	}
+	m := messages[status]
+	if m == "" {
+		m = http.StatusText(status)
+	}
+	return &refusal{status: status, message: m}
+}
+
+// id makes a fresh id.
+func (s *Server) id(prefix string, digits int) string {
+	s.count++
+	return prefix + s.sign(fmt.Sprint(prefix, s.count))[:digits]
+}
+
+// sign is what proves that the provider issued a text.
+func (s *Server) sign(parts ...string) string {
+	m := hmac.New(sha256.New, s.secret)
+	for _, p := range parts {
+		fmt.Fprintf(m, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only values made here
+	}
+	return string(b)
+}
