@@ -1,7 +1,6 @@
 package access
 
 import (
-	"math/bits"
 	"slices"
 	"strings"
 
@@ -156,14 +155,6 @@ func (s set) effective() set {
 		s |= every &^ exceptAll
 	}
 	return s
-}
-
-func (s set) names() []string {
-	var out []string
-	for ; s != 0; s &= s - 1 {
-		out = append(out, Privilege(bits.TrailingZeros64(uint64(s))).String())
-	}
-	return out
 }
 
 // granted is the set that granting p on an object of kind gives: the levels of

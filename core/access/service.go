@@ -65,7 +65,7 @@ func New(cfg Config, db *store.DB, log *slog.Logger) (*Service, error) {
 		db: db, log: log, ids: ids, creds: creds, objects: map[string][]Object{}, cache: cache,
 		start: time.Now(), stop: cancel, stopped: make(chan struct{}),
 	}
-	if err := s.rebuild(ids, creds, s.objects); err == nil {
+	if err = s.rebuild(ids, creds, s.objects); err == nil {
 		err = s.poll(ctx)
 	}
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 )
 
 // explain turns a decoder's error into one that names the nearest key when the
@@ -22,7 +24,7 @@ func explain(err error) error {
 		key = unknown.Token.Value
 	}
 	text := strings.TrimRight(yaml.FormatError(err, false, false), "\n")
-	if near := nearest(key, keys(reflect.TypeFor[Config](), map[reflect.Type]bool{})); near != "" {
+	if near := spelling.Nearest(key, keys(reflect.TypeFor[Config](), map[reflect.Type]bool{})); near != "" {
 		return fmt.Errorf("%s\ndid you mean %q?", text, near)
 	}
 	return errors.New(text)
@@ -53,35 +55,4 @@ func keys(t reflect.Type, seen map[reflect.Type]bool) []string {
 		}
 	}
 	return out
-}
-
-// nearest is the known key closest to key, "" when none is close.
-func nearest(key string, known []string) string {
-	best, at := "", max(2, len(key)/3)+1
-	for _, k := range known {
-		if d := distance(key, k); d < at {
-			best, at = k, d
-		}
-	}
-	return best
-}
-
-// distance is the number of single letters to change, add or drop.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -25,18 +25,19 @@ var mayImport = map[string][]string{
 	"core/gateway":              {"core/...", "sdk/..."},
 	"core/gatewaytest":          {"core/gateway", "core/config", "core/secret"},
 	"core/gatewaytest/upstream": {},
-	"core/config":               {"core/access", "core/catalog", "core/egress", "core/httpapi", "core/pluginhost", "core/router", "core/secret", "sdk/..."},
+	"core/config":               {"core/spelling", "core/access", "core/catalog", "core/egress", "core/httpapi", "core/pluginhost", "core/router", "core/secret", "sdk/..."},
 	"core/httpapi":              {"core/supervisor/...", "core/router", "core/access", "core/catalog", "core/secret", "sdk/..."},
 	"core/supervisor/...":       {"core/supervisor/...", "core/router", "core/toolset", "core/access", "core/secret", "sdk/..."},
-	"core/toolset":              {"core/router", "core/catalog", "core/access", "core/secret", "sdk/..."},
-	"core/router":               {"core/access", "core/egress", "core/secret", "sdk/..."},
+	"core/toolset":              {"core/spelling", "core/router", "core/catalog", "core/access", "core/secret", "sdk/..."},
+	"core/router":               {"core/spelling", "core/access", "core/egress", "core/secret", "sdk/..."},
 	"core/catalog":              {"core/access", "core/delta", "core/secret", "sdk/..."},
-	"core/access":               {"core/store", "core/secret", "sdk/..."},
+	"core/access":               {"core/spelling", "core/store", "core/secret", "sdk/..."},
 	"core/pluginhost":           {"core/secret", "sdk/..."},
 	"core/store":                {"core/secret"},
 	"core/egress":               {"core/secret"},
 	"core/delta":                {},
 	"core/secret":               {},
+	"core/spelling":             {},
 }
 
 // doors lists the dependencies that only some packages may use.

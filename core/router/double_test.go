@@ -119,12 +119,12 @@ func (x *lineExchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[o
 					typ, status = openresponses.EventIncomplete, openresponses.StatusIncomplete
 				}
 				part := openresponses.Part{Type: openresponses.PartOutputText, Text: text}
-				ok = give(openresponses.Event{Type: openresponses.EventTextDone, Text: text}) &&
+				_ = give(openresponses.Event{Type: openresponses.EventTextDone, Text: text}) &&
 					give(openresponses.Event{Type: openresponses.EventPartDone, Part: &part}) &&
 					give(openresponses.Event{Type: openresponses.EventItemDone, Item: &openresponses.Item{
 						Type: openresponses.TypeMessage, Role: "assistant", Status: status, Content: []openresponses.Part{part}}}) &&
 					give(openresponses.Event{Type: typ, Terminal: &openresponses.Terminal{Status: status, Model: "served-1"}})
-				ok = false
+				return
 			case "fail", "failed":
 				code, msg, _ := strings.Cut(rest, " ")
 				e := apierror.New(apierror.Code(code), "%s", msg)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
@@ -135,43 +136,8 @@ func (r *Router) some(p *access.Principal) string {
 
 // hint is " Did you mean …?" when one of names is near to asked, else "".
 func hint(asked string, names []string) string {
-	if best := nearest(asked, names); best != "" {
+	if best := spelling.Nearest(asked, names); best != "" {
 		return fmt.Sprintf(" Did you mean %q?", best)
 	}
 	return ""
-}
-
-// nearest is the one of names that asked may be a misspelling of, "" if none.
-func nearest(asked string, names []string) string {
-	best, at := "", max(2, len(asked)/3)+1
-	for _, n := range names {
-		if d := distance(strings.ToLower(asked), strings.ToLower(n), at); d < at {
-			best, at = n, d
-		}
-	}
-	return best
-}
-
-// distance is the number of single-letter edits between a and b, or bound when
-// it is not below it.
-func distance(a, b string, bound int) int {
-	if len(a)-len(b) >= bound || len(b)-len(a) >= bound || len(a) > 200 {
-		return bound
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return min(row[len(b)], bound)
 }

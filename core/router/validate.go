@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 )
 
 // Validate checks all that can be said without asking a translator. It
@@ -86,7 +88,7 @@ func (c Config) validateDestination(v *faults, at string, d Destination, seen ma
 		v.add("%s: provider is missing; it names an entry of providers", at)
 	} else if !ok {
 		meant := ""
-		if near := nearest(d.Provider, slices.Sorted(maps.Keys(c.Providers))); near != "" {
+		if near := spelling.Nearest(d.Provider, slices.Sorted(maps.Keys(c.Providers))); near != "" {
 			meant = fmt.Sprintf("; did you mean %q?", near)
 		}
 		v.add("%s.provider: there is no %q under providers%s", at, d.Provider, meant)

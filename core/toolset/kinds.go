@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
@@ -116,14 +117,7 @@ func (m *missing) suggest(declared string) string {
 	for _, h := range hostedTypes {
 		known = append(append(known, h.name), h.aliases...)
 	}
-	best, nearest := "", len(declared)/3+1
-	word := strings.ToLower(shorten(declared))
-	for _, k := range known {
-		if d := distance(word, k); d <= nearest && (best == "" || d < nearest) {
-			best, nearest = k, d
-		}
-	}
-	return best
+	return spelling.Nearest(declared, known)
 }
 
 // shorten keeps a message readable when the name is absurd.
@@ -132,31 +126,6 @@ func shorten(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:64], "") + "…"
-}
-
-// distance counts the letters to insert, delete, replace or swap with a
-// neighbour to turn a into b.
-func distance(a, b string) int {
-	before, last, row := []int(nil), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row = append(make([]int, 0, len(b)+1), i)
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			d := min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d = min(d, before[j-2]+1)
-			}
-			row = append(row, d)
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }
 
 // declarations reads the hosted tools among ts. Identical ones are one.

@@ -159,9 +159,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, it := range acc.Items() {
-		r.Input = append(r.Input, it)
-	}
+	r.Input = append(r.Input, acc.Items()...)
 	for _, it := range acc.Items() {
 		if it.Type == or.TypeFunctionCall {
 			r.Input = append(r.Input, or.Item{Type: or.TypeFunctionCallOutput, CallID: it.CallID, Output: or.Output{Text: "ok"}})
