@@ -118,7 +118,7 @@ func cleanPath(path string) (string, error) {
 	for _, form := range []string{path, plain} {
 		for seg := range strings.SplitSeq(form, "/") {
 			if seg == "." || seg == ".." {
-				return "", errors.New("holds a segment of dots")
+				return "", errors.New("holds . or .. as a segment")
 			}
 		}
 	}
