@@ -31,10 +31,11 @@ access:
   service_principals: [{name: etl, secret: {env: ETL_SECRET}, groups: [analysts]}]
   grants:
     - {to: analysts, privileges: [USE CATALOG, USE SCHEMA], on: catalog main}
-    - {to: analysts, privileges: [SELECT], on: table main.sales.reviews}
+    - {to: analysts, privileges: [SELECT], on: schema main.sales}
     - {to: analysts, privileges: [EXECUTE], on: schema system.ai}
 catalog: {main: {sales: {tables: {
-  reviews: {location: ./samples/reviews.parquet, format: parquet, comment: One row per customer review}}}}}
+  reviews: {location: ./samples/reviews.parquet, format: parquet, comment: One row per customer review},
+  visits: {location: ./visits, format: delta, comment: One row per visit to a shop}}}}}
 `
 
 // The secrets that must never be seen anywhere but with their owner.
@@ -45,10 +46,9 @@ type gateway struct {
 	log        func() string
 }
 
-// start runs bin/sallyport and returns once it serves.
-func start(t *testing.T) gateway {
+// start runs bin/sallyport in dir and returns once it serves.
+func start(t *testing.T, dir string) gateway {
 	t.Helper()
-	dir := t.TempDir()
 	if err := samples.Write(filepath.Join(dir, "samples"), samples.Seed); err != nil {
 		t.Fatal(err)
 	}
@@ -154,14 +154,20 @@ func cache(t *testing.T) string {
 	return dir
 }
 
+var requirements = []string{"python/requirements.txt", "testdata/requirements.txt"}
+
 // python makes a virtual environment with the pinned clients.
 func python(t *testing.T) string {
 	t.Helper()
 	venv := filepath.Join(cache(t), "python")
 	bin := filepath.Join(venv, "bin", "python")
-	want, err := os.ReadFile("python/requirements.txt")
-	if err != nil {
-		t.Fatal(err)
+	var want []byte
+	for _, f := range requirements {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, b...)
 	}
 	stamp := filepath.Join(venv, "requirements.txt")
 	if have, _ := os.ReadFile(stamp); string(have) == string(want) {
@@ -169,7 +175,7 @@ func python(t *testing.T) string {
 	}
 	run(t, nil, "python3", "-m", "venv", "--clear", venv)
 	run(t, nil, bin, "-m", "pip", "install", "--quiet", "uv==0.13.8") // its resolver needs seconds where pip's needs minutes
-	run(t, nil, filepath.Join(venv, "bin", "uv"), "pip", "install", "--quiet", "--python", bin, "-r", "python/requirements.txt")
+	run(t, nil, filepath.Join(venv, "bin", "uv"), "pip", "install", "--quiet", "--python", bin, "-r", requirements[0], "-r", requirements[1])
 	if err := os.WriteFile(stamp, want, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +223,7 @@ func reviewsByCountry() map[string]string {
 }
 
 func TestClients(t *testing.T) {
-	g := start(t)
+	g := start(t, t.TempDir())
 	sallyport := []string{"SALLYPORT_URL=" + g.url, "SALLYPORT_TOKEN=" + g.alice}
 	pat := []string{"DATABRICKS_HOST=" + g.url, "DATABRICKS_TOKEN=" + g.alice}
 	m2m := []string{"DATABRICKS_HOST=" + g.url, "DATABRICKS_CLIENT_ID=etl", "DATABRICKS_CLIENT_SECRET=" + etlSecret}
@@ -274,4 +280,36 @@ func TestClients(t *testing.T) {
 			t.Run(f, func(t *testing.T) { run(t, sallyport, "node", filepath.Join(dir, f)) })
 		}
 	})
+}
+
+// writeVisits makes a Delta table with another implementation of the protocol:
+// partitions, a checkpoint, commits after it, and a deletion.
+const writeVisits = `
+import sys, pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+path = sys.argv[1]
+def part(i):
+    return pa.table({"visit": pa.array(range(i * 10, i * 10 + 10), pa.int64()),
+                     "region": ["north west" if k % 2 else None for k in range(10)],
+                     "minutes": pa.array([float(i)] * 10)})
+for i in range(4): write_deltalake(path, part(i), mode="append", partition_by=["region"])
+DeltaTable(path).create_checkpoint()
+for i in range(4, 6): write_deltalake(path, part(i), mode="append", partition_by=["region"])
+DeltaTable(path).delete("visit = 5")
+`
+
+// Tables that delta-rs wrote are read as it reads them.
+func TestDeltaTable(t *testing.T) {
+	py := python(t)
+	dir := t.TempDir()
+	run(t, nil, py, "-c", writeVisits, filepath.Join(dir, "visits"))
+	g := start(t, dir)
+	body := `{"model":"databricks-demo","input":"What are the count and the sum of minutes by region?","tools":[{"type":"table","table":{"name":"main.sales.visits"}}]}`
+	out := run(t, nil, "curl", "--silent", "--show-error", g.url+"/ai-gateway/mlflow/v1/responses", "-H", "Authorization: Bearer "+g.alice, "-H", "Content-Type: application/json", "-d", body)
+	// 60 rows less one; 30 of "north west" but for visit 5; minutes are 10 × (0+1+2+3+4+5), half each.
+	for _, want := range []string{`[null,30,75]`, `["north west",29,75]`} {
+		if !strings.Contains(strings.ReplaceAll(strings.ReplaceAll(out, `\"`, `"`), ".0", ""), want) {
+			t.Errorf("the answer lacks %s:\n%s", want, out)
+		}
+	}
 }

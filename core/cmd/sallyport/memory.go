@@ -5,9 +5,14 @@ import (
 	"runtime/debug"
 )
 
-// limitMemory makes the collector work harder near this size, so that a burst
-// of large requests does not double the heap. GOMEMLIMIT overrules it.
+// limitMemory lets the collector rest while the heap is small, where its
+// default costs a quarter of the CPU of a streamed reply, and makes it work
+// harder near the limit, so that a burst of large requests does not double the
+// heap. GOGC and GOMEMLIMIT overrule it.
 func limitMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(512 << 20)
 	}
