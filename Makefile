@@ -42,8 +42,8 @@ build: compiler ## build bin/sallyport and bin/plugins/*
 	fi
 
 .PHONY: run
-run: build ## build, start with the built-in defaults, print URL, token and a first request
-	@exec ./bin/sallyport serve --welcome
+run: build ## build, start with the built-in defaults, print URL, token and a first request (LISTEN=host:port for another port)
+	@exec ./bin/sallyport serve --welcome $(if $(LISTEN),--listen $(LISTEN))
 
 .PHONY: test
 test: build ## all fast tests, with the race detector

@@ -137,7 +137,7 @@ func (g *Gateway) toolTypes() []string {
 func (g *Gateway) Listen() (net.Listener, error) {
 	l, err := net.Listen("tcp", g.cfg.Listen.Address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w (is another gateway running? set `listen:` to another port)", g.cfg.Listen.Address, errors.Unwrap(err))
+		return nil, fmt.Errorf("listen on %s: %w (is another gateway running? choose another port with --listen or in the configuration)", g.cfg.Listen.Address, errors.Unwrap(err))
 	}
 	return l, nil
 }
@@ -247,3 +247,6 @@ func private(dir string) error {
 
 // Routes is the whole HTTP surface.
 func (g *Gateway) Routes() []httpapi.Route { return g.api.Routes() }
+
+// Plugins describes every plugin and its process.
+func (g *Gateway) Plugins() []pluginhost.Info { return g.plugins.Plugins() }

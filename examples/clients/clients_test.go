@@ -260,7 +260,7 @@ func TestClients(t *testing.T) {
 			{"databricks, table, token", pat, []string{"python/databricks_table.py"}},
 			{"databricks, table, client credentials", m2m, []string{"python/databricks_table.py"}},
 			{"databricks, functions", pat, []string{"python/functions.py", "databricks"}},
-			{"agents", sallyport, []string{"python/agents_function.py"}},
+			{"agents", sallyport, []string{"python/agents_sdk.py"}},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				out := run(t, tt.env, py, tt.args...)

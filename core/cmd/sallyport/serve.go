@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ func serveCommand() *cobra.Command {
 	}
 	file := configFlag(cmd)
 	welcome := cmd.Flags().Bool("welcome", false, "print the URL, the administrator's token and a first request")
+	listen := cmd.Flags().String("listen", "", "`address` to listen on, in place of the configured one")
 	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := logger(cmd.ErrOrStderr(), *level)
@@ -42,6 +44,12 @@ func serveCommand() *cobra.Command {
 		cfg, err := load(*file)
 		if err != nil {
 			return err
+		}
+		if *listen != "" {
+			if _, _, err := net.SplitHostPort(*listen); err != nil {
+				return usageError{fmt.Errorf("--listen: %q is not host:port", *listen)}
+			}
+			cfg.Listen.Address = *listen
 		}
 		return serve(cmd.Context(), cfg, *welcome, cmd.OutOrStdout(), log)
 	}

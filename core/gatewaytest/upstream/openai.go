@@ -11,19 +11,18 @@ import (
 // OpenAI plays OpenAI's API: /v1/responses and /v1/chat/completions.
 func OpenAI(tb testing.TB, key string) *Server {
 	tb.Helper()
-	return start(tb, key, "/v1", &openai{})
+	return start(tb, key, "/v1", openai{})
 }
 
 // openai sends each request to the API it was made for.
 type openai struct {
 	responses responses
 	chat      chat
-	lastChat  bool // the request that is being answered was for chat
 }
 
-func (d *openai) accept(s *Server, r *http.Request, body []byte) (*query, *refusal) {
-	d.lastChat = r.URL.Path == "/v1/chat/completions"
-	if !d.lastChat && r.URL.Path != "/v1/responses" {
+func (d openai) accept(s *Server, r *http.Request, body []byte) (*query, *refusal) {
+	isChat := r.URL.Path == "/v1/chat/completions"
+	if !isChat && r.URL.Path != "/v1/responses" {
 		return nil, &refusal{status: 404, message: fmt.Sprintf("Invalid URL (%s %s)", r.Method, r.URL.Path)}
 	}
 	if r.Method != http.MethodPost {
@@ -43,20 +42,20 @@ func (d *openai) accept(s *Server, r *http.Request, body []byte) (*query, *refus
 	if err != nil {
 		return nil, &refusal{status: 400, message: "We could not parse the JSON body of your request: " + err.Error()}
 	}
-	if d.lastChat {
+	if isChat {
 		return d.chat.accept(s, o)
 	}
 	return d.responses.accept(s, o)
 }
 
-func (d *openai) reply(s *Server, q *query, t Turn) []string {
+func (d openai) reply(s *Server, q *query, t Turn) []string {
 	if _, ok := q.body["messages"]; ok {
 		return d.chat.reply(s, q, t)
 	}
 	return d.responses.reply(s, q, t)
 }
 
-func (*openai) failure(f *refusal) string {
+func (openai) failure(f *refusal) string {
 	if f.typ == "" {
 		switch {
 		case f.status == 429:
@@ -70,9 +69,9 @@ func (*openai) failure(f *refusal) string {
 	return encode(object{"error": object{"message": f.message, "type": f.typ, "param": orNull(f.param), "code": orNull(f.code)}})
 }
 
-func (d *openai) broken() string {
+func (openai) broken(q *query) string {
 	const sorry = "The server had an error while processing your request. Sorry about that!"
-	if d.lastChat {
+	if _, isChat := q.body["messages"]; isChat {
 		return "data: " + encode(object{"error": object{"message": sorry, "type": "server_error", "param": nil, "code": nil}}) + "\n\n"
 	}
 	return "event: error\ndata: " + encode(object{"type": "error", "code": "server_error", "message": sorry, "param": nil, "sequence_number": 99}) + "\n\n"

@@ -246,3 +246,6 @@ func integer(o object, name string) (int64, bool) {
 }
 
 func truth(o object, name string) bool { b, _ := o[name].(bool); return b }
+
+// member is a member that is an object, nil if there is none.
+func member(o object, name string) object { m, _ := o[name].(object); return m }

@@ -135,7 +135,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Tur
 				send("data: {\"this is\": no JSON\n\n")
 				return
 			case ErrorEvent:
-				send(s.speak.broken())
+				send(s.speak.broken(q))
 				return
 			}
 		}

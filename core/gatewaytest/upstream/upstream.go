@@ -71,7 +71,7 @@ type dialect interface {
 	// failure is the body of an error answer.
 	failure(f *refusal) string
 	// broken is the frame by which a stream tells of an error.
-	broken() string
+	broken(q *query) string
 }
 
 // query is an accepted request.
@@ -119,6 +119,13 @@ func (s *Server) Repeat(t Turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.repeat = &t
+}
+
+// Reset forgets what is left of the script. What was issued stays known.
+func (s *Server) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script, s.repeat = nil, nil
 }
 
 // Requests returns what has come so far.
