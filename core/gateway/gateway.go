@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -119,7 +120,7 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	}
 	g.problems = cat.Problems
 	g.closers = append(g.closers, tools.Close, models.Close, func() { cat.Close() })
-	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, PublicURL: g.publicURL()}, nil
+	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, PublicURL: cfg.PublicURL}, nil
 }
 
 // toolTypes lists the tool types that plugins serve.
@@ -145,11 +146,9 @@ func (g *Gateway) Listen() (net.Listener, error) {
 // Serve answers requests on l until ctx ends, then lets running requests
 // finish for as long as the configuration allows.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
-	if g.cfg.PublicURL == "" { // the port may have been chosen by the system
-		st := *g.state.Load()
-		st.PublicURL = g.scheme() + "://" + l.Addr().String()
-		g.state.Store(&st)
-	}
+	st := *g.state.Load()
+	st.PublicURL = g.URL(l.Addr())
+	g.state.Store(&st)
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	srv, l := g.api.Server(base, l)
@@ -208,21 +207,20 @@ func (g *Gateway) Close() error {
 // Access is the gateway's access service, for the command's own needs.
 func (g *Gateway) Access() *access.Service { return g.access }
 
-// URL is how clients reach the gateway.
-func (g *Gateway) URL() string { return g.state.Load().PublicURL }
-
-func (g *Gateway) scheme() string {
-	if g.cfg.Listen.TLS.Cert != "" {
-		return "https"
-	}
-	return "http"
-}
-
-func (g *Gateway) publicURL() string {
+// URL is how clients reach the gateway when it listens at addr: the configured
+// public URL, else addr itself; this machine when addr is every interface.
+func (g *Gateway) URL(addr net.Addr) string {
 	if g.cfg.PublicURL != "" {
 		return g.cfg.PublicURL
 	}
-	return g.scheme() + "://" + g.cfg.Listen.Address
+	scheme, host := "http", addr.String()
+	if g.cfg.Listen.TLS.Cert != "" {
+		scheme = "https"
+	}
+	if a, ok := addr.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		host = net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
+	}
+	return scheme + "://" + host
 }
 
 // private makes dir for this user only. A directory that others may enter is

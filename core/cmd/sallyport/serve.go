@@ -94,13 +94,7 @@ func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writ
 		l.Close()
 		return err
 	}
-	url := cfg.PublicURL
-	if url == "" {
-		url = "http://" + l.Addr().String()
-		if cfg.Listen.TLS.Cert != "" {
-			url = "https://" + l.Addr().String()
-		}
-	}
+	url := g.URL(l.Addr())
 	if f, ok := stdout.(*os.File); welcome || fresh && ok && term.IsTerminal(int(f.Fd())) {
 		greet(stdout, cfg, url, token)
 	}
