@@ -9,11 +9,12 @@ import (
 )
 
 // Check builds the gateway that cfg describes, without serving it and without
-// touching its data: what would stop `serve` is the error.
-func Check(ctx context.Context, cfg *config.Config) error {
+// touching its data. What would stop `serve` is the error; warnings are what it
+// would only complain of.
+func Check(ctx context.Context, cfg *config.Config) (warnings []string, err error) {
 	dir, err := os.MkdirTemp("", "sallyport-check-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	trial := *cfg
@@ -21,7 +22,8 @@ func Check(ctx context.Context, cfg *config.Config) error {
 	trial.Data.State = "sqlite:" + dir + "/state.db"
 	g, err := New(ctx, &trial, "check", slog.New(slog.DiscardHandler))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return g.Close()
+	warnings = g.warnings(ctx)
+	return warnings, g.Close()
 }

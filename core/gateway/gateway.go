@@ -72,7 +72,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 		return nil, err
 	}
 	g.state.Store(st)
-	for _, line := range append(g.access.Unmatched(), g.problems(ctx)...) {
+	for _, line := range g.warnings(ctx) {
 		log.Warn(line)
 	}
 	g.api = httpapi.New(g.state.Load, cfg.Requests, version, log)
@@ -121,6 +121,12 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	g.problems = cat.Problems
 	g.closers = append(g.closers, tools.Close, models.Close, func() { cat.Close() })
 	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, PublicURL: cfg.PublicURL}, nil
+}
+
+// warnings has a sentence for each grant without object, and for each table
+// that cannot be read now.
+func (g *Gateway) warnings(ctx context.Context) []string {
+	return append(g.access.Unmatched(), g.problems(ctx)...)
 }
 
 // toolTypes lists the tool types that plugins serve.

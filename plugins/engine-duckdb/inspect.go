@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -51,22 +52,33 @@ func (e *duckEngine) Inspect(ctx context.Context, sql string) (engine.Statement,
 	c := &e.checker
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ctx.Err() != nil {
-		return engine.Statement{}, canceled(ctx)
-	}
-	if c.p != nil && (c.uses >= checkerUses || !c.p.alive()) {
-		c.drop()
-	}
-	if c.p == nil {
-		p, err := e.spawn(ctx)
-		if err != nil {
-			return engine.Statement{}, apierror.Wrap(apierror.Unavailable, err, "The query engine could not start a process; try again.")
+	for first := true; ; first = false {
+		if ctx.Err() != nil {
+			return engine.Statement{}, canceled(ctx)
 		}
-		c.p = p
+		if c.p != nil && (c.uses >= checkerUses || !c.p.alive()) {
+			c.drop()
+		}
+		if c.p == nil {
+			p, err := e.spawn(ctx)
+			if err != nil {
+				return engine.Statement{}, apierror.Wrap(apierror.Unavailable, err, "The query engine could not start a process; try again.")
+			}
+			c.p = p
+		}
+		c.uses++
+		st, err := c.ask(ctx, sql, e.cfg.Unconfined)
+		if first && errors.Is(err, errKilled) {
+			continue // no fault of the statement
+		}
+		return st, err
 	}
-	c.uses++
-	return c.ask(ctx, sql, e.cfg.Unconfined)
 }
+
+// errKilled is the end of a checker that somebody else killed: a person, or a
+// system short of memory. What the statement itself can do to it looks
+// different.
+var errKilled = errors.New("the process was killed from outside")
 
 func (c *checker) ask(parent context.Context, sql string, loose bool) (st engine.Statement, err error) {
 	ctx, cancel := context.WithTimeoutCause(parent, checkerTime, errWall)
@@ -98,5 +110,8 @@ func (c *checker) ask(parent context.Context, sql string, loose bool) (st engine
 		return st, canceled(parent)
 	}
 	slog.Warn("checker ended", "error", err, "end", p.end())
+	if ctx.Err() == nil && p.wasKilled() {
+		return st, apierror.Wrap(apierror.Unavailable, errKilled, "The process that reads SQL was stopped; run the query again.")
+	}
 	return st, invalid("The SQL is too deep or too large to be read; write a simpler statement.")
 }

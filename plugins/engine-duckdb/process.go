@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -187,6 +188,16 @@ func (p *process) end() string {
 		how += ": " + s
 	}
 	return how
+}
+
+// wasKilled reports whether the ended child was killed by a signal that it
+// cannot cause by itself.
+func (p *process) wasKilled() bool {
+	if p.alive() {
+		return false
+	}
+	ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // ranOut reports whether the child ended because it was given no more memory.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport-gateway/sallyport/core/config"
+	"github.com/sallyport-gateway/sallyport/core/gateway"
 )
 
 // configFlag adds --config to a command.
@@ -64,14 +65,15 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := checkDeep(cmd.Context(), cfg); err != nil {
+		warnings, err := gateway.Check(cmd.Context(), cfg)
+		if err != nil {
 			return err
 		}
 		out := cmd.OutOrStdout()
 		for _, line := range cfg.NotInForce() {
 			fmt.Fprintln(out, "note:", line)
 		}
-		for _, line := range cfg.MissingSecrets() {
+		for _, line := range append(cfg.MissingSecrets(), warnings...) {
 			fmt.Fprintln(out, "warning:", line)
 		}
 		fmt.Fprintln(out, "the configuration is valid")

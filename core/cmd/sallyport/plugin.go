@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sallyport-gateway/sallyport/core/config"
-	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 )
 
@@ -43,10 +41,4 @@ func closeHost(h *pluginhost.Host) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	h.Close(ctx)
-}
-
-// checkDeep checks what only the parts can: it builds the gateway without
-// serving it, over an empty state database.
-func checkDeep(ctx context.Context, cfg *config.Config) error {
-	return gateway.Check(ctx, cfg)
 }
