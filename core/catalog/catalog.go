@@ -193,9 +193,9 @@ func (c *Catalog) content(ctx context.Context, t *table) (content, error) {
 	case errors.Is(err, delta.ErrUnsupported):
 		return content{}, apierror.Wrap(apierror.Unsupported, err, "Table %s uses features of Delta Lake that this gateway does not read.", t.name)
 	case errors.Is(err, fs.ErrNotExist):
-		return content{}, apierror.Wrap(apierror.Unavailable, err, "The files of table %s are missing. An administrator has to look at its location.", t.name)
+		return content{}, apierror.Wrap(apierror.Unavailable, fmt.Errorf("%w: %w", ErrUnreadable, err), "The files of table %s are missing. An administrator has to look at its location.", t.name)
 	default:
-		return content{}, apierror.Wrap(apierror.Unavailable, err, "The files of table %s cannot be read. The gateway's log tells an administrator why.", t.name)
+		return content{}, apierror.Wrap(apierror.Unavailable, fmt.Errorf("%w: %w", ErrUnreadable, err), "The files of table %s cannot be read. The gateway's log tells an administrator why.", t.name)
 	}
 }
 
@@ -254,11 +254,15 @@ func (c *Catalog) describe(ctx context.Context, t *table, got content) ([]engine
 	})
 }
 
+// ErrUnreadable is inside the errors about a table whose files are missing,
+// damaged, or not where they may be. Nothing but an administrator mends it.
+var ErrUnreadable = errors.New("the table's files cannot be read")
+
 // unreadable is what the caller sees of an engine's complaint about the files
 // themselves: it may quote a path.
 func unreadable(t *table, err error) error {
 	if apierror.CodeOf(err) == apierror.Invalid {
-		return apierror.Wrap(apierror.Unavailable, err, "The files of table %s cannot be read as %s. The gateway's log tells an administrator why.", t.name, t.format)
+		return apierror.Wrap(apierror.Unavailable, fmt.Errorf("%w: %w", ErrUnreadable, err), "The files of table %s cannot be read as %s. The gateway's log tells an administrator why.", t.name, t.format)
 	}
 	return err
 }

@@ -5,6 +5,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -167,7 +169,7 @@ func Load(path string) (*Config, error) {
 func Parse(text []byte, dir string) (*Config, error) {
 	c := &Config{dir: dir}
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
-		return nil, explain(err)
+		return nil, explain(text, err)
 	}
 	if err := c.finish(); err != nil {
 		return nil, err
@@ -199,13 +201,21 @@ func (c *Config) finish() error {
 	if c.Listen.Address == "" {
 		c.Listen.Address = DefaultAddress
 	}
-	if _, _, err := net.SplitHostPort(c.Listen.Address); err != nil {
-		bad("listen: %q is not host:port", c.Listen.Address)
+	if err := Address(c.Listen.Address); err != nil {
+		bad("listen: %w", err)
 	}
 	if (c.Listen.TLS.Cert == "") != (c.Listen.TLS.Key == "") {
 		bad("listen.tls: cert and key go together")
 	}
 	c.Listen.TLS.Cert, c.Listen.TLS.Key = c.Path(c.Listen.TLS.Cert), c.Path(c.Listen.TLS.Key)
+	if c.Listen.TLS.Cert != "" && c.Listen.TLS.Key != "" {
+		if _, err := tls.LoadX509KeyPair(c.Listen.TLS.Cert, c.Listen.TLS.Key); err != nil {
+			bad("listen.tls: %w", err)
+		}
+	}
+	if c.Requests.Body < 0 || c.Requests.Budget < 0 {
+		bad("requests: body and budget must not be negative")
+	}
 	for _, p := range c.Listen.TrustedProxies {
 		if _, _, err := net.ParseCIDR(p); err != nil && net.ParseIP(p) == nil {
 			bad("listen.trusted_proxies: %q is neither an address nor a range such as 10.0.0.0/8", p)
@@ -249,6 +259,18 @@ func (c *Config) finish() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Address checks a listening address: host:port with a number as port.
+func Address(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", s)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q: the port must be a number from 0 to 65535", s)
+	}
+	return nil
 }
 
 func (c *Config) routes() router.Config {

@@ -106,3 +106,12 @@ func TestOneGate(t *testing.T) {
 		t.Errorf("with token and grants: got %d %s", st, body)
 	}
 }
+
+func TestCompressedRequestIsNamed(t *testing.T) {
+	t.Parallel()
+	g := gatewaytest.Start(t, demo, sampleDir(t, samples.Seed))
+	st, _, body := g.Post(g.Token("alice@example.com"), "/mlflow/v1/responses", ask, "Content-Encoding", "gzip")
+	if st != 400 || !strings.Contains(string(body), "Content-Encoding gzip") {
+		t.Errorf("got %d %s", st, body)
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
@@ -76,7 +75,7 @@ func children(t testing.TB, pid int) []int {
 // busy waits until a plugin has a call under way.
 func (w *world) busy(t testing.TB, kind, name string) {
 	t.Helper()
-	gatewaytest.Eventually(t, time.Minute, "a call of "+name, func() bool { return w.process(t, kind, name).InFlight > 0 })
+	gatewaytest.Eventually(t, waitLong, "a call of "+name, func() bool { return w.process(t, kind, name).InFlight > 0 })
 }
 
 var translators = map[string]string{gpt: "openai", chat: "openai", claude: "anthropic", google: "gemini"}
@@ -128,16 +127,6 @@ func TestKilledTranslator(t *testing.T) {
 	}
 }
 
-// tail is the rest of a stream.
-func tail(t testing.TB, r *bufio.Reader) string {
-	t.Helper()
-	var b strings.Builder
-	if _, err := r.WriteTo(&b); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
 // A tool or an engine that is killed in the middle of a call costs nothing:
 // the query is asked once more of a fresh process. When that one is killed
 // too, the model hears of it and the loop goes on.
@@ -179,7 +168,7 @@ func TestKilledToolAndEngine(t *testing.T) {
 					break
 				}
 				first := stopped[0]
-				gatewaytest.Eventually(t, time.Minute, "a fresh "+tc.name, func() bool {
+				gatewaytest.Eventually(t, waitLong, "a fresh "+tc.name, func() bool {
 					p := w.process(t, tc.kind, tc.plugin)
 					return tc.child || p.PID != 0 && p.PID != first && p.State == pluginhost.Running
 				})

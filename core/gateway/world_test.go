@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -10,22 +11,31 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/lint"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
+	"github.com/sallyport-gateway/sallyport/examples/samples"
 )
 
 type object = map[string]any
 
 // canaries are the secrets of a world. None of them may appear anywhere but in
 // the one header it is made for.
-type canaries struct{ openai, anthropic, gemini, etl, alice, aliceToken string }
+type canaries struct{ openai, anthropic, gemini, etl, alice string }
 
 func (c canaries) all() []string {
 	return []string{c.openai, c.anthropic, c.gemini, c.etl, c.alice}
 }
+
+// canaryEnv begins the names of the variables that secrets come from when they
+// are set; else they come from files.
+const canaryEnv = "SALLYPORT_CANARY_"
+
+// waitLong is when a test gives up waiting for what must happen.
+const waitLong = time.Minute
 
 // world is a gateway with the configuration of the contract, its providers
 // played by strict upstreams.
@@ -52,6 +62,11 @@ func newWorld(t testing.TB, seed uint64, edits ...string) *world {
 	w.secrets = canaries{
 		openai: "sk-canary-openai-7f3d", anthropic: "sk-ant-canary-91c2", gemini: "AIza-canary-55e0", etl: "canary-etl-secret-a8b4", alice: "dapicanaryalice00000000000000000c1",
 	}
+	for name, p := range map[string]*string{"OPENAI": &w.secrets.openai, "ANTHROPIC": &w.secrets.anthropic, "GEMINI": &w.secrets.gemini, "ETL": &w.secrets.etl, "ALICE": &w.secrets.alice} {
+		if v := os.Getenv(canaryEnv + name); v != "" {
+			*p = v
+		}
+	}
 	w.openai, w.anthropic, w.gemini = upstream.OpenAI(t, w.secrets.openai), upstream.Anthropic(t, w.secrets.anthropic), upstream.Gemini(t, w.secrets.gemini)
 	contract, err := os.ReadFile(filepath.Join(gatewaytest.Root(t), "core", "config", "testdata", "contract.yaml"))
 	if err != nil {
@@ -59,6 +74,9 @@ func newWorld(t testing.TB, seed uint64, edits ...string) *world {
 	}
 	text := string(contract)
 	secret := func(name, value string) string {
+		if env := canaryEnv + strings.ToUpper(name); os.Getenv(env) != "" {
+			return "{env: " + env + "}"
+		}
 		path := filepath.Join(w.dir, name)
 		if err := os.WriteFile(path, []byte(value+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -70,7 +88,7 @@ func newWorld(t testing.TB, seed uint64, edits ...string) *world {
 		"https://api.anthropic.com", w.anthropic.URL, "{file: /run/secrets/anthropic}", secret("anthropic", w.secrets.anthropic),
 		"https://generativelanguage.googleapis.com", w.gemini.URL, "{env: GEMINI_API_KEY}", secret("gemini", w.secrets.gemini),
 		"{env: ETL_SECRET}", secret("etl", w.secrets.etl), "{env: ALICE_TOKEN}", secret("alice", w.secrets.alice),
-		"  demo:      {translator: demo}", "  demo:      {translator: demo}\n  chat: {translator: openai, base_url: " + w.openai.URL + ", key: {file: " + filepath.Join(w.dir, "openai") + "}, settings: {api: chat}}",
+		"  demo:      {translator: demo}", "  demo:      {translator: demo}\n  chat: {translator: openai, base_url: " + w.openai.URL + ", key: " + secret("openai", w.secrets.openai) + ", settings: {api: chat}}",
 		"  databricks-demo:", "  " + chat + ": {destinations: [{provider: chat, model: gpt-5.2}]}\n  databricks-demo:",
 	}, edits...)
 	for i := 0; i+1 < len(edits); i += 2 {
@@ -311,4 +329,23 @@ func wait(t testing.TB, ch <-chan answer, streamed bool) answer {
 		t.FailNow()
 	}
 	return read(t, a.status, a.raw, streamed)
+}
+
+// openaiOnly is a configuration over the sample tables with one model, at up.
+func openaiOnly(t testing.TB, up *upstream.Server, key string) (text, dir string) {
+	t.Helper()
+	dir = sampleDir(t, samples.Seed)
+	write(t, filepath.Join(dir, "key"), key)
+	text = strings.Replace(demo, "providers: {demo: {translator: demo}}", "providers: {openai: {translator: openai, base_url: "+up.URL+", key: {file: key}}}", 1)
+	return strings.Replace(text, "models: {databricks-demo: {destinations: [{provider: demo, model: demo}]}}", "models: {databricks-gpt-5-2: {destinations: [{provider: openai, model: gpt-5.2}]}}", 1), dir
+}
+
+// tail is the rest of a stream.
+func tail(t testing.TB, r *bufio.Reader) string {
+	t.Helper()
+	var b strings.Builder
+	if _, err := r.WriteTo(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

@@ -130,13 +130,13 @@ func (a *API) gate(rt Route) http.Handler {
 				err = c.Access.CheckScope(p, rt.Scope)
 			}
 			if err != nil {
-				a.fail(w, r, err, rt.Spec)
+				a.refuse(w, r, err, rt.Spec)
 				return
 			}
 			c.principal = p
 		}
 		if err := rt.serve(w, r, c); err != nil {
-			a.fail(w, r, err, rt.Spec)
+			a.refuse(w, r, err, rt.Spec)
 		}
 	})
 }
@@ -175,7 +175,7 @@ func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusMethodNotAllowed, errorBody{ErrorCode: "METHOD_NOT_ALLOWED", Message: msg, Error: errorDetail{Type: "invalid_request_error", Message: msg}})
 		return
 	}
-	a.fail(w, r, apierror.New(apierror.NotFound, "Nothing is served at %s. Responses are at /ai-gateway/mlflow/v1/responses.", clip(r.URL.Path)), false)
+	a.refuse(w, r, apierror.New(apierror.NotFound, "Nothing is served at %s. Responses are at /ai-gateway/mlflow/v1/responses.", clip(r.URL.Path)), false)
 }
 
 func clip(s string) string {
@@ -218,6 +218,7 @@ func (a *API) Server(base context.Context, l net.Listener) (*http.Server, net.Li
 	return &http.Server{
 		Handler:           a.handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second, // of bodies that nobody reads; readBody sets its own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },

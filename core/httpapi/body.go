@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -30,10 +31,11 @@ const (
 
 	smallBody = 1 << 20 // larger bodies share three quarters of the budget, so that small ones always find room
 
-	minRate  = float64(1<<20) / 60 // bytes a second; slower uploads end in 408
-	grace    = 10 * time.Second    // before the rate counts, and longest wait for budget
-	drainMax = 64 << 20            // read and dropped after a refusal, so that the client sees the answer
-	drainFor = 5 * time.Second
+	minRate   = float64(1<<20) / 60 // bytes a second; slower uploads end in 408
+	grace     = 10 * time.Second    // before the rate counts, and longest wait for budget
+	drainMax  = 64 << 20            // read and dropped after a refusal, so that the client sees the answer
+	drainIdle = 5 * time.Second     // without a byte of it
+	drainFor  = 2 * time.Minute     // in all
 )
 
 // readBody reads the body of r into memory, charging the budget as bytes
@@ -42,7 +44,6 @@ const (
 // Canceled when the client left.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, func(), error) {
 	if r.ContentLength > a.limits.Body {
-		drain(w, r)
 		return nil, nil, a.tooLarge()
 	}
 	charged := int64(0)
@@ -50,11 +51,9 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, func(), 
 	body, err := a.fill(w, r, &charged)
 	if err != nil {
 		release()
-		if apierror.CodeOf(err) != apierror.Canceled {
-			drain(w, r)
-		}
 		return nil, nil, err
 	}
+	r.Body = http.NoBody // at its end: an answer leaves the connection open
 	return body, release, nil
 }
 
@@ -70,7 +69,7 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]by
 		claim = a.limits.Body
 	}
 	var body []byte
-	start := time.Now()
+	pace := pace{end: time.Now().Add(grace)}
 	for {
 		need := int64(64 << 10)
 		if r.ContentLength >= 0 {
@@ -80,13 +79,12 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]by
 			return nil, err
 		}
 		body = grow(body, int(need), r.ContentLength, a.limits.Body)
-		// The whole body may take as long as the least rate allows, plus grace.
-		allowed := grace + time.Duration(float64(len(body)+int(need))/minRate*float64(time.Second))
-		if err := rc.SetReadDeadline(start.Add(allowed)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := rc.SetReadDeadline(pace.end); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return nil, apierror.Wrap(apierror.Canceled, err, "The connection was closed.")
 		}
 		n, err := r.Body.Read(body[len(body) : len(body)+int(need)])
 		body = body[:len(body)+n]
+		pace.add(n, time.Now())
 		switch {
 		case int64(len(body)) > a.limits.Body:
 			return nil, a.tooLarge()
@@ -94,13 +92,34 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]by
 			return body, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, apierror.New(apierror.Timeout, "The request body came slower than 1 MiB a minute. Send it again over a faster connection.")
-		case err != nil:
+		case errors.Is(err, io.ErrUnexpectedEOF) || isNetwork(err):
 			return nil, apierror.Wrap(apierror.Canceled, err, "The connection was closed before the request body was complete.")
+		case err != nil:
+			return nil, apierror.Wrap(apierror.Invalid, err, "The request body is not well-formed chunked transfer encoding.")
 		}
 		if err := r.Context().Err(); err != nil {
 			return nil, apierror.Wrap(apierror.Canceled, err, "The connection was closed.")
 		}
 	}
+}
+
+// pace watches that a body keeps coming: in any window of the grace time, as
+// much of it as the least rate gives. A sender that stalls is found within two
+// windows, however much it sent before.
+type pace struct {
+	end  time.Time // of the window
+	came int       // bytes in it
+}
+
+func (p *pace) add(n int, now time.Time) {
+	if p.came += n; float64(p.came) >= minRate*grace.Seconds() {
+		p.came, p.end = 0, now.Add(grace)
+	}
+}
+
+func isNetwork(err error) bool {
+	_, ok := errors.AsType[net.Error](err)
+	return ok || errors.Is(err, net.ErrClosed)
 }
 
 // charge makes sure that size bytes of body are paid for. A small body pays as
@@ -136,16 +155,43 @@ func grow(b []byte, n int, length, limit int64) []byte {
 	return next
 }
 
-// drain reads and drops the rest of a refused body for a short while: a client
-// that is still writing would otherwise meet a closed connection in place of
-// our answer.
-func drain(w http.ResponseWriter, r *http.Request) {
+// refuse answers with err, which may come before the body was read, and then
+// reads and drops the rest of it. A client that writes its whole body before it
+// reads would otherwise meet a closed connection in place of our answer; one
+// that reads while it writes has the answer at once and may stop.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error, spec bool) {
 	rc := http.NewResponseController(w)
-	if rc.SetReadDeadline(time.Now().Add(drainFor)) != nil {
+	duplex := r.Body != nil && r.Body != http.NoBody && rc.EnableFullDuplex() == nil
+	if duplex {
+		// Nothing that follows may be read as another request: with full duplex
+		// net/http no longer looks whether the body came to its end.
+		w.Header().Set("Connection", "close")
+	}
+	a.fail(w, r, err, spec)
+	if !duplex {
 		return
 	}
-	io.Copy(io.Discard, io.LimitReader(r.Body, drainMax))
-	rc.SetReadDeadline(time.Time{})
+	if apierror.CodeOf(err) == apierror.Canceled || rc.Flush() != nil {
+		rc.SetReadDeadline(time.Now()) // net/http reads on when the body is closed
+		return
+	}
+	end := time.Now().Add(drainFor)
+	buf := make([]byte, 32<<10)
+	for left := drainMax; left > 0; {
+		deadline := time.Now().Add(drainIdle)
+		if deadline.After(end) {
+			deadline = end
+		}
+		if rc.SetReadDeadline(deadline) != nil {
+			return
+		}
+		n, err := r.Body.Read(buf)
+		left -= n
+		if err != nil {
+			break
+		}
+	}
+	rc.SetReadDeadline(time.Now())
 }
 
 // budget is a number of bytes shared by all requests. Large takers wait in

@@ -1,14 +1,18 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,7 +28,7 @@ func bodyServer(t *testing.T, l Limits) (*API, *httptest.Server) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, release, err := a.readBody(w, r)
 		if err != nil {
-			a.fail(w, r, err, false)
+			a.refuse(w, r, err, false)
 			return
 		}
 		defer release()
@@ -65,6 +69,45 @@ func TestReadBody(t *testing.T) {
 				t.Errorf("%d bytes of the budget are still charged", n)
 			}
 		})
+	}
+}
+
+// A refusal is told before the body has come, and the rest of the body is read
+// all the same: a client meets the answer whether it reads early or late.
+func TestRefusalNeedNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
+	_, s := bodyServer(t, Limits{Body: 1 << 20, Budget: 40 << 20})
+	for _, early := range []bool{true, false} {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		const size = 24 << 20
+		if _, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(c)
+		answer := func() {
+			t.Helper()
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("early=%v: %v", early, err)
+			}
+			defer resp.Body.Close()
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 413 {
+				t.Errorf("early=%v: got status %d, %v", early, resp.StatusCode, err)
+			}
+		}
+		if early {
+			answer()
+		}
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			t.Errorf("early=%v: the body could not be sent: %v", early, err)
+		}
+		if !early {
+			answer()
+		}
 	}
 }
 
@@ -193,4 +236,64 @@ func TestSlowUploadEndsInTimeout(t *testing.T) {
 			t.Error("a timeout is not a cancellation")
 		}
 	})
+}
+
+// What follows a broken body on the same connection is not another request.
+func TestNothingFollowsABrokenBody(t *testing.T) {
+	t.Parallel()
+	a := New(func() *State { return nil }, Limits{}, "test", slog.New(slog.DiscardHandler))
+	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/smuggled" {
+			t.Error("the rest of a broken body was served as a request")
+		}
+		if r.URL.Path == "/unread" {
+			a.refuse(w, r, apierror.New(apierror.Unauthenticated, "Who?"), false)
+			return
+		}
+		_, release, err := a.readBody(w, r)
+		if err != nil {
+			a.refuse(w, r, err, false)
+			return
+		}
+		release()
+	})
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, l := a.Server(t.Context(), tcp)
+	go srv.Serve(l)
+	defer srv.Close()
+	for path, status := range map[string]string{"/read": "400 ", "/unread": "401 "} {
+		c, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+		reply, err := io.ReadAll(c)
+		if err != nil {
+			t.Errorf("%s: the connection was not closed in good order: %v", path, err)
+		}
+		if n := strings.Count(string(reply), "HTTP/1.1 "); n != 1 || !strings.HasPrefix(string(reply), "HTTP/1.1 "+status) {
+			t.Errorf("%s: got %d replies, want one with %s:\n%s", path, n, status, reply)
+		}
+	}
+}
+
+func TestPace(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	p := pace{end: now.Add(grace)}
+	p.add(1<<20, now) // much at once buys one window, not a minute
+	if want := now.Add(grace); !p.end.Equal(want) {
+		t.Errorf("got end %v, want %v", p.end, want)
+	}
+	for range 60 { // 1 MiB a minute, steadily, goes on for ever
+		now = now.Add(time.Second)
+		p.add(1<<20/60+1, now)
+		if now.After(p.end) {
+			t.Fatalf("a steady sender of the least rate was late at %v", now)
+		}
+	}
 }

@@ -39,6 +39,15 @@ func (c *corkConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// CloseWrite lets net/http end its half first, so that a client which is still
+// sending reads the answer before it meets a closed connection.
+func (c *corkConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *corkConn) cork() {
 	c.mu.Lock()
 	c.corked = true

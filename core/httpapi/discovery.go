@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
@@ -57,15 +58,21 @@ func (a *API) oauthToken(w http.ResponseWriter, r *http.Request, c call) error {
 	if !ok {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
-	tok, life, err := c.Access.ClientCredentials(r.Context(), id, secret)
+	scopes := strings.Fields(r.PostForm.Get("scope"))
+	if len(scopes) == 0 {
+		scopes = []string{access.ScopeAllAPIs}
+	}
+	tok, life, err := c.Access.ClientCredentials(r.Context(), id, secret, scopes...)
 	switch {
+	case apierror.Is(err, apierror.Invalid):
+		return oauthFail(w, http.StatusBadRequest, "invalid_scope", apierror.From(err).Message)
 	case apierror.Is(err, apierror.Unauthenticated):
 		w.Header().Set("WWW-Authenticate", `Basic realm="sallyport"`)
 		return oauthFail(w, http.StatusUnauthorized, "invalid_client", "Unknown client id or wrong secret. The client id is the service principal's name.")
 	case err != nil:
 		return err
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"access_token": tok, "token_type": "Bearer", "expires_in": int(life.Seconds()), "scope": "all-apis"})
+	writeJSON(w, http.StatusOK, map[string]any{"access_token": tok, "token_type": "Bearer", "expires_in": int(life.Seconds()), "scope": strings.Join(scopes, " ")})
 	return nil
 }
 

@@ -67,7 +67,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error, spec bool)
 	}
 	h := w.Header()
 	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(min(e.RetryAfter, maxRetry).Seconds()))))
 	}
 	if an.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="sallyport"`)
@@ -99,6 +99,10 @@ func writeBytes(w http.ResponseWriter, status int, b []byte) {
 	w.WriteHeader(status)
 	w.Write(b) // a client that left is noticed by the context
 }
+
+// maxRetry is the longest wait that a client is told: a provider's word may be
+// a date in another century.
+const maxRetry = time.Hour
 
 // retry is how long a client should wait when a budget of ours is full.
 const retry = 2 * time.Second

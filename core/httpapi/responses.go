@@ -18,6 +18,9 @@ const stateless = "This gateway keeps no responses: send the whole conversation 
 
 // responses serves POST /responses: the Supervisor API.
 func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return apierror.New(apierror.Unsupported, "Content-Encoding %s of requests is not read here. Send the body uncompressed.", clip(enc))
+	}
 	body, release, err := a.readBody(w, r)
 	if err != nil {
 		return err

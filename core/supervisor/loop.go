@@ -124,6 +124,10 @@ func (l *loop) checkFunctions() error {
 	if c.Mode == "required" && len(l.set.Functions()) == 0 {
 		return apierror.At(apierror.Invalid, "tool_choice", "tool_choice requires a call, but the request declares no tools.")
 	}
+	if len(c.Raw) > 0 && c.Raw[0] == '{' && c.Name == "" && len(c.Names) == 0 {
+		return apierror.At(apierror.Unsupported, "tool_choice.type",
+			"This tool_choice is not offered: use {\"type\":\"function\"} with a name, {\"type\":\"allowed_tools\"}, or one of auto, required and none.")
+	}
 	names := c.Names
 	if c.Name != "" {
 		names = []string{c.Name}

@@ -54,6 +54,7 @@ func TestRules(t *testing.T) {
 		{`"input":"x","tools":[` + fn + `,` + fn + `]`, apierror.Invalid, "tools[1].name", "declared twice"},
 		{`"input":"x","tools":[{"type":"function","name":"main__sales__reviews"},` + table + `]`, apierror.Invalid, "tools[0].name", "main.sales.reviews"},
 		{`"input":"x","tool_choice":"required"`, apierror.Invalid, "tool_choice", "declares no tools"},
+		{`"input":"x","tool_choice":{"type":"web_search"},"tools":[` + fn + `]`, apierror.Unsupported, "tool_choice.type", "not offered"},
 		{`"input":"x","tool_choice":{"type":"function","name":"g"},"tools":[` + fn + `]`, apierror.Invalid, "tool_choice", `"g"`},
 		{`"input":"x","tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"g"}]},"tools":[` + fn + `]`, apierror.Invalid, "tool_choice", `"g"`},
 		{`"input":[{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"}]`, apierror.Invalid, "input", "No tool output found for function call c1."},

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
@@ -70,10 +71,10 @@ func (l *loop) ask(ctx context.Context) (*turn, error) {
 		switch {
 		case isCall && ev.Type == openresponses.EventItemAdded:
 			current = l.openAction(t, ev.Item)
-			ev.Item = renamed(ev.Item, current.CallID)
+			ev.Item = renamed(ev.Item, current)
 		case isCall && ev.Type == openresponses.EventItemDone && current != nil:
 			current.Arguments, current.cut = ev.Item.Arguments, ev.Item.Status == openresponses.StatusIncomplete
-			ev.Item = renamed(ev.Item, current.CallID)
+			ev.Item = renamed(ev.Item, current)
 		}
 		if err := gather.Add(ev); err != nil {
 			return nil, apierror.Wrap(apierror.UpstreamFailed, err, "The model's reply broke off or was not well-formed.")
@@ -123,6 +124,7 @@ func (l *loop) openAction(t *turn, it *openresponses.Item) *action {
 	f, ok := l.set.Function(it.Name)
 	switch {
 	case !ok:
+		a.Name = speakable(it.Name)
 		a.hidden, a.answer = true, fmt.Sprintf("Error: There is no function called %q. Use only the functions you were given.", it.Name)
 		return a
 	case !l.allowed(it.Name):
@@ -149,12 +151,37 @@ func (l *loop) openAction(t *turn, it *openresponses.Item) *action {
 	return a
 }
 
-// renamed is the item under the call id that is unique in this conversation.
-func renamed(it *openresponses.Item, callID string) *openresponses.Item {
-	if it.CallID == callID {
+// renamed is the item under the call id that is unique in this conversation,
+// and the name that the call has there.
+func renamed(it *openresponses.Item, a *action) *openresponses.Item {
+	if it.CallID == a.CallID && it.Name == a.Name {
 		return it
 	}
 	c := *it
-	c.CallID, c.Raw = callID, nil
+	c.CallID, c.Name, c.Raw = a.CallID, a.Name, nil
 	return &c
+}
+
+// speakable is the name of a function that a model made up, as a conversation
+// can hold it: the next turn sends it back, and providers refuse other letters
+// and longer names.
+func speakable(name string) string {
+	const most = 64 // Source: OpenResponses specification, FunctionCallItemParam
+	if openresponses.ValidName(name) {
+		return name
+	}
+	var b strings.Builder
+	for _, r := range name {
+		if b.Len() == most {
+			break
+		}
+		if !openresponses.ValidName(string(r)) {
+			r = '_'
+		}
+		b.WriteRune(r)
+	}
+	if b.Len() == 0 {
+		return "unnamed"
+	}
+	return b.String()
 }

@@ -33,7 +33,7 @@ func (s *Set) host(call context.Context) (h *tool.Host, end func()) {
 			if !slices.ContainsFunc(s.objects, func(o object) bool { return o.kind == kind && o.name == name }) {
 				s.strayed.Store(true)
 			}
-			return s.view.Object(ctx, kind, name)
+			return s.object(ctx, kind, name)
 		},
 		Query: func(ctx context.Context, q tool.Query) iter.Seq2[engine.Batch, error] {
 			return guarded(ctx, a, func(ctx context.Context) iter.Seq2[engine.Batch, error] {

@@ -86,7 +86,7 @@ func (m *missing) err() error {
 		}
 		for _, u := range m.unknown {
 			if s := m.suggest(u); s != "" {
-				fmt.Fprintf(&b, " Did you mean %q instead of %q?", s, u)
+				fmt.Fprintf(&b, " Did you mean %q instead of %q?", s, shorten(u))
 			}
 		}
 		b.WriteByte(' ')

@@ -59,6 +59,7 @@ func TestDeclarationErrors(t *testing.T) {
 		text  string
 	}{
 		{`[{"type":"tabel","tabel":{}}]`, apierror.Invalid, "tools[0]", `Did you mean "table" instead of "tabel"?`},
+		{`[{"type":"` + strings.Repeat("x", 5000) + `"}]`, apierror.Invalid, "tools[0]", "… (tools[0]). Available here"},
 		{`[{"type":"Table"}]`, apierror.Invalid, "tools[0]", `"table" instead of "Table"`},
 		{`[{"type":"websearch"}]`, apierror.Invalid, "tools[0]", `"web_search"`},
 		{`[{"type":"genie_spcae"}]`, apierror.Invalid, "tools[0]", `"genie_space"`},
@@ -293,6 +294,29 @@ func TestOpenIsCached(t *testing.T) {
 	delete(w.versions, "table main.sales.reviews")
 	if _, err := w.open(t, tools); !apierror.Is(err, apierror.Denied) {
 		t.Errorf("error = %v, want denied in spite of the cache", err)
+	}
+}
+
+// A table whose files cannot be read is opened all the same: the plugin, and
+// through it the model, is told. It is looked at anew every time.
+func TestUnreadableTableIsDescribed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, toolset.Limits{})
+	w.versions["table main.sales.reviews"] = "unreadable"
+	var told []tool.Object
+	w.tools["table"] = plugin{&double{open: func(ctx context.Context, ds []tool.Declaration, h *tool.Host) (tool.Opened, error) {
+		o, err := h.Object(ctx, "table", ds[0].Object)
+		told = append(told, o)
+		return tool.Opened{Functions: []tool.Function{{Declaration: ds[0].Index, Name: ds[0].Object}}}, err
+	}}, tableManifest}
+	for range 2 {
+		if _, err := w.open(t, `[{"type":"table","table":{"name":"main.sales.reviews"}}]`); err != nil {
+			t.Fatal(err)
+		}
+		w.Settle()
+	}
+	if len(told) != 2 || told[0].Name != "main.sales.reviews" || told[0].Comment != "The files of main.sales.reviews cannot be read." || told[0].Version != "" {
+		t.Errorf("the plugin was told %+v, want the reason, twice", told)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
@@ -88,7 +89,7 @@ func (s *Set) authorize(ctx context.Context, d *declaration) error {
 	if err := s.view.Check(ref.Kind, d.Object, ref.Privilege); err != nil {
 		return about(err, param)
 	}
-	o, err := s.view.Object(ctx, ref.Kind, d.Object)
+	o, err := s.object(ctx, ref.Kind, d.Object)
 	switch {
 	case apierror.Is(err, apierror.Unsupported): // a kind of which the catalog keeps grants only
 	case err != nil:
@@ -105,6 +106,22 @@ func (s *Set) authorize(ctx context.Context, d *declaration) error {
 		s.tables = append(s.tables, d.Object)
 	}
 	return nil
+}
+
+// object describes an object to a plugin. A table whose files cannot be read is
+// described as that: the other tools of the request are of use without it, and
+// the model learns of it, at the latest when it calls.
+func (s *Set) object(ctx context.Context, kind, name string) (tool.Object, error) {
+	o, err := s.view.Object(ctx, kind, name)
+	if !errors.Is(err, catalog.ErrUnreadable) {
+		return o, err
+	}
+	canonical, cerr := catalog.Canonical(kind, name)
+	if cerr != nil {
+		return o, err
+	}
+	s.toolset.log.Warn("declared object cannot be read", "kind", kind, "object", canonical, "error", err)
+	return tool.Object{Kind: kind, Name: canonical, Comment: apierror.From(err).Message}, nil
 }
 
 // about adds the field at fault to an error that names none.

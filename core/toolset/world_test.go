@@ -86,6 +86,9 @@ func (w *world) Object(_ context.Context, kind, name string) (tool.Object, error
 	if err := w.Check(kind, name, "SELECT"); err != nil {
 		return tool.Object{}, err
 	}
+	if w.versions[kind+" "+name] == "unreadable" {
+		return tool.Object{}, apierror.Wrap(apierror.Unavailable, catalog.ErrUnreadable, "The files of %s cannot be read.", name)
+	}
 	return tool.Object{Kind: kind, Name: name, Version: w.versions[kind+" "+name]}, nil
 }
 

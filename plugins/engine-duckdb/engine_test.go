@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -328,6 +329,36 @@ func TestCheckerIsReplaced(t *testing.T) {
 	<-e.checker.p.exited
 	if third := inspect(); third == second {
 		t.Error("a dead checker was used")
+	}
+}
+
+// A checker that is killed with a statement before it is no reason to blame
+// the statement: another one reads it.
+func TestCheckerKilledFromOutside(t *testing.T) {
+	t.Parallel()
+	e := testEngine(t, config{Cold: true})
+	if _, err := e.Inspect(t.Context(), "SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	p := e.checker.p
+	if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		st, err := e.Inspect(t.Context(), "SELECT 1 FROM t")
+		if err == nil && len(st.Names) != 1 {
+			err = fmt.Errorf("got %+v", st)
+		}
+		ended <- err
+	}()
+	for e.checker.mu.TryLock() { // until Inspect holds it
+		e.checker.mu.Unlock()
+		runtime.Gosched()
+	}
+	p.signal()
+	if err := <-ended; err != nil {
+		t.Errorf("Inspect: %v", err)
 	}
 }
 

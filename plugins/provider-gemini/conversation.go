@@ -134,17 +134,36 @@ func sign(contents []content) {
 	}
 }
 
+// signatures are those of the turn's calls, by call id. A client whose items
+// carry no call ids, as OpenAI's mcp_call, gives a call back under another id;
+// its signature still stands right before it.
+func (e *encoder) signatures(t dialogue.Turn) map[string]string {
+	found := map[string]string{}
+	present := func(id string) bool {
+		return slices.ContainsFunc(t.Entries, func(en dialogue.Entry) bool {
+			return en.Item.Type == or.TypeFunctionCall && en.Item.CallID == id
+		})
+	}
+	for i, en := range t.Entries {
+		if en.Item.Type != or.TypeReasoning {
+			continue
+		}
+		m, own := e.state(en.Item)
+		switch {
+		case !own || m.Call == "":
+		case present(m.Call):
+			found[m.Call] = m.Signature
+		case i+1 < len(t.Entries) && t.Entries[i+1].Item.Type == or.TypeFunctionCall:
+			found[t.Entries[i+1].Item.CallID] = m.Signature
+		}
+	}
+	return found
+}
+
 // said is what the model said in a turn: text, thoughts that are signed, and
 // calls.
 func (e *encoder) said(t dialogue.Turn) ([]part, error) {
-	signatures := map[string]string{} // of calls
-	for _, en := range t.Entries {
-		if en.Item.Type == or.TypeReasoning {
-			if m, own := e.state(en.Item); own && m.Call != "" {
-				signatures[m.Call] = m.Signature
-			}
-		}
-	}
+	signatures := e.signatures(t)
 	var out []part
 	text := -1 // the text said last, if it is not signed
 	for _, en := range t.Entries {

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
 )
 
 // conversation makes a random request whose calls have their outputs, in any
@@ -64,6 +66,37 @@ func conversation(r *rand.Rand) []byte {
 
 func outputItem(id string, pick func(...any) any) map[string]any {
 	return map[string]any{"type": "function_call_output", "call_id": id, "output": pick("", "r", []any{}, []any{map[string]any{"type": "input_text", "text": "r"}, map[string]any{"type": "input_image", "image_url": "https://example.com/a.png"}})}
+}
+
+// A client whose history has no call ids, as OpenAI's mcp_call, gives calls
+// back under new ones. The signature finds the call that it stands before.
+func TestSignatureOfRenamedCall(t *testing.T) {
+	t.Parallel()
+	state := func(call string) *or.Item {
+		data, err := json.Marshal(mark{Signature: "CiI=", Call: call})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &or.Item{Type: or.TypeReasoning, EncryptedContent: or.OpaqueState{Provider: "gemini", Family: "gemini", Data: data}.String()}
+	}
+	call := func(id string) *or.Item { return &or.Item{Type: or.TypeFunctionCall, CallID: id, Name: "f"} }
+	for name, tc := range map[string]struct {
+		items []*or.Item
+		want  map[string]string
+	}{
+		"kept":               {[]*or.Item{state("a"), call("a"), call("b")}, map[string]string{"a": "CiI="}},
+		"kept, in any order": {[]*or.Item{call("a"), state("a"), call("b")}, map[string]string{"a": "CiI="}},
+		"renamed":            {[]*or.Item{state("a"), call("mcp_1"), call("mcp_2")}, map[string]string{"mcp_1": "CiI="}},
+		"gone":               {[]*or.Item{call("mcp_1"), state("a")}, map[string]string{}},
+	} {
+		var turn dialogue.Turn
+		for _, it := range tc.items {
+			turn.Entries = append(turn.Entries, dialogue.Entry{Item: it})
+		}
+		if got := (&encoder{account: "gemini"}).signatures(turn); !maps.Equal(got, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
 }
 
 // FuzzConversation is FuzzBegin with requests that have a meaning.

@@ -165,6 +165,13 @@ func (e *encoder) chat() (*chatBody, error) {
 	}
 	e.chatTools(b)
 	e.messages(b, c)
+	said := len(b.Messages)
+	if c.Instructions != "" {
+		said--
+	}
+	if said == 0 {
+		return nil, errNothing
+	}
 	return b, nil
 }
 

@@ -152,6 +152,9 @@ func (e *encoder) responses() (*responsesBody, error) {
 	e.lose("stop", len(r.Stop) > 0)
 	e.responsesTools(b)
 	e.responsesInput(b)
+	if len(b.Input) == 0 {
+		return nil, errNothing
+	}
 	return b, nil
 }
 
@@ -215,9 +218,6 @@ func (e *encoder) responsesInput(b *responsesBody) {
 		}
 		held = nil
 		b.Input = append(b.Input, said)
-	}
-	if b.Input == nil {
-		b.Input = []any{}
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 
 type translator struct{}
 
+// errNothing refuses a conversation of which nothing can be said here: the
+// model would answer nobody, or OpenAI refuse it in words about its own fields.
+var errNothing = apierror.At(apierror.Invalid, "input", "The input holds no text, image or file for the model. Put at least one into a user message.")
+
 var (
 	_ provider.EmbedDecoder = (*exchange)(nil)
 	_ provider.Exchange     = (*exchange)(nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -12,6 +13,10 @@ import (
 // maxDepth bounds the nesting of a client's JSON. The parser's own bound is
 // 300; real requests (JSON Schemas of tools) stay below 60.
 const maxDepth = 200
+
+// maxPath is how many bytes of the place of a fault are told: keys and nesting
+// are the client's, and as long as it likes.
+const maxPath = 256
 
 // check walks a client's JSON once before anything else reads it. It is
 // stricter than encoding/json where two readers could see different things:
@@ -30,10 +35,7 @@ func check(body []byte) ([]byte, error) {
 		}
 	}
 	if f != nil {
-		path := f.path
-		if len(path) > 0 && path[0] == '.' {
-			path = path[1:]
-		}
+		path := clipTo(strings.TrimPrefix(f.path, "."), maxPath)
 		return nil, apierror.At(apierror.Invalid, path, "The body is not acceptable JSON: %s at byte %d%s.", f.what, f.at, in(path))
 	}
 	if len(s.halves) == 0 {
@@ -164,7 +166,7 @@ func (s *scanner) object(depth int) *fault {
 			return f
 		}
 		if s.seen(base, key, &many) {
-			return &fault{what: "duplicate key " + strconv.Quote(string(key)), at: start, path: "." + string(key)}
+			return &fault{what: "duplicate key " + strconv.Quote(clip(string(key))), at: start, path: "." + string(key)}
 		}
 		s.space()
 		if s.i >= len(s.b) || s.b[s.i] != ':' {

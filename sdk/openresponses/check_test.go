@@ -35,6 +35,8 @@ func TestCheckRefusesWhatReadersDisagreeOn(t *testing.T) {
 		{`{"x":1} {}`, "", "after the end"},
 		{``, "", "unexpected end"},
 		{strings.Repeat("[", 5000), "", "deeper than 200"},
+		{`{"` + strings.Repeat("k", 10_000) + `":tru}`, strings.Repeat("k", maxPath) + "…", "unexpected character"},
+		{`{"` + strings.Repeat("k", 10_000) + `":1,"` + strings.Repeat("k", 10_000) + `":2}`, "", "duplicate key"},
 	}
 	for _, tt := range tests {
 		_, err := check([]byte(tt.in))
@@ -42,6 +44,9 @@ func TestCheckRefusesWhatReadersDisagreeOn(t *testing.T) {
 		if !ok || e.Code != apierror.Invalid || !strings.Contains(e.Message, tt.says) {
 			t.Errorf("check(%.40q) = %v, want one that says %q", tt.in, err, tt.says)
 			continue
+		}
+		if len(e.Message) > 1000 || len(e.Param) > 300 {
+			t.Errorf("check(%.40q): a message of %d bytes about a param of %d", tt.in, len(e.Message), len(e.Param))
 		}
 		if tt.param != "" && e.Param != tt.param {
 			t.Errorf("check(%.40q): param %q, want %q", tt.in, e.Param, tt.param)

@@ -190,8 +190,9 @@ func within(err error, place string) error {
 	default:
 		moved.Param = place + "." + e.Param
 	}
-	// The sentences begin with the name of their field; give them the whole path.
-	if rest, ok := strings.CutPrefix(e.Message, e.Param+" "); ok && e.Param != "" {
+	// The sentences begin with the name of their field, which is nothing when it
+	// is the part itself; give them the whole path.
+	if rest, ok := strings.CutPrefix(e.Message, e.Param+" "); ok {
 		moved.Message = moved.Param + " " + rest
 	}
 	return &moved
@@ -200,8 +201,9 @@ func within(err error, place string) error {
 func at(name string, i int) string { return name + "[" + strconv.Itoa(i) + "]" }
 
 // clip keeps a client's text short enough for an error message.
-func clip(s string) string {
-	const most = 64
+func clip(s string) string { return clipTo(s, 64) }
+
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,8 +45,8 @@ func serveCommand() *cobra.Command {
 			return err
 		}
 		if *listen != "" {
-			if _, _, err := net.SplitHostPort(*listen); err != nil {
-				return usageError{fmt.Errorf("--listen: %q is not host:port", *listen)}
+			if err := config.Address(*listen); err != nil {
+				return usageError{fmt.Errorf("--listen: %w", err)}
 			}
 			cfg.Listen.Address = *listen
 		}

@@ -361,7 +361,7 @@ func claudeThinking(s *Server, o object) *refusal {
 	begin := len(ms) // of the turn that is going on
 	for begin > 0 {
 		m := ms[begin-1]
-		if m["role"] == "user" && len(blockIDs(m, "tool_result", "tool_use_id")) == 0 {
+		if m["role"] == "user" && len(blockIDs(m, "tool_result", "tool_use_id")) < max(1, len(objects(m, "content"))) {
 			break
 		}
 		begin--

@@ -350,7 +350,7 @@ func geminiTurns(s *Server, model string, o object) *refusal {
 	contents := objects(o, "contents")
 	begin := 0 // the last content that is a user's word
 	for i, c := range contents {
-		if c["role"] != "model" && len(partsOf(c, "functionResponse")) == 0 {
+		if c["role"] != "model" && len(partsOf(c, "functionResponse")) < len(objects(c, "parts")) {
 			begin = i
 		}
 	}

@@ -131,18 +131,18 @@ func checkFunction(f object, at string, seen map[string]bool) *refusal {
 	if !ok || p == nil {
 		return nil
 	}
-	bad := func(err error) *refusal {
-		return &refusal{status: 400, param: at + ".parameters", code: "invalid_function_parameters", message: fmt.Sprintf("Invalid schema for function '%s': %v", name, err)}
+	bad := func(problem string) *refusal {
+		return &refusal{status: 400, param: at + ".parameters", code: "invalid_function_parameters", message: fmt.Sprintf("Invalid schema for function '%s': %s", name, problem)}
 	}
 	if s, ok := p.(object); !ok || s["type"] != "object" {
-		return bad(fmt.Errorf(`schema must be a JSON Schema of 'type: "object"', got 'type: "%v"'.`, s["type"]))
+		return bad(fmt.Sprintf(`schema must be a JSON Schema of 'type: "object"', got 'type: "%v"'.`, s["type"]))
 	}
 	if err := checkSchema(p, "()"); err != nil {
-		return bad(err)
+		return bad(err.Error())
 	}
 	if f["strict"] == true {
-		if err := checkStrict(p, ""); err != nil {
-			return bad(err)
+		if problem := checkStrict(p, ""); problem != "" {
+			return bad(problem)
 		}
 	}
 	return nil

@@ -79,28 +79,28 @@ func checkSchema(v any, at string) error {
 	return nil
 }
 
-// checkStrict finds what keeps a schema from OpenAI's strict mode.
-func checkStrict(v any, context string) error {
+// checkStrict says what keeps a schema from OpenAI's strict mode, "" if nothing
+// does.
+func checkStrict(v any, context string) string {
 	s, ok := v.(object)
 	if !ok {
-		return nil
+		return ""
 	}
+	props := member(s, "properties")
 	if s["type"] == "object" {
 		if s["additionalProperties"] != false {
-			return fmt.Errorf("In context=(%s), 'additionalProperties' is required to be supplied and to be false.", context)
+			return fmt.Sprintf("In context=(%s), 'additionalProperties' is required to be supplied and to be false.", context)
 		}
-		props, _ := s["properties"].(object)
 		required, _ := s["required"].([]any)
 		for name := range props {
 			if !slices.Contains(required, any(name)) {
-				return fmt.Errorf("In context=(%s), 'required' is required to be supplied and to be an array including every key in properties. Missing '%s'.", context, name)
+				return fmt.Sprintf("In context=(%s), 'required' is required to be supplied and to be an array including every key in properties. Missing '%s'.", context, name)
 			}
 		}
 	}
-	props, _ := s["properties"].(object)
 	for name, sub := range props {
-		if err := checkStrict(sub, "'properties', '"+name+"'"); err != nil {
-			return err
+		if problem := checkStrict(sub, "'properties', '"+name+"'"); problem != "" {
+			return problem
 		}
 	}
 	return checkStrict(s["items"], "'items'")

@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	oa      = "/responses"
-	oaChat  = "/chat/completions"
-	an_     = "/v1/messages"
-	gem     = "/v1beta/models/gemini-2.5-flash:generateContent"
-	testKey = "key-of-the-test"
+	oa         = "/responses"
+	oaChat     = "/chat/completions"
+	claudePath = "/v1/messages"
+	gem        = "/v1beta/models/gemini-2.5-flash:generateContent"
+	testKey    = "key-of-the-test"
 )
 
 // send posts a body and returns the status and the reply.
@@ -123,26 +123,26 @@ func TestRefuses(t *testing.T) {
 		"chat choice":      {oaChat, chat(user, `,"tool_choice":"auto"`), "only allowed when 'tools'"},
 		"chat tools":       {oaChat, chat(user, `,"tools":[`+ofn+`],"tool_choice":"auto"`), ""},
 		"chat options":     {oaChat, chat(user, `,"stream_options":{"include_usage":true}`), "only allowed when 'stream'"},
-		"claude":           {an_, claude(user, ``), ""},
-		"claude max":       {an_, `{"model":"claude-sonnet-4-5","messages":[` + user + `]}`, "max_tokens: Field required"},
-		"claude member":    {an_, claude(user, `,"n":1`), "n: Extra inputs are not permitted"},
-		"claude system":    {an_, claude(`{"role":"system","content":"x"},`+user, ``), `Unexpected role "system"`},
-		"claude role":      {an_, claude(`{"role":"tool","content":"x"}`, ``), "messages.0.role: Input should be"},
-		"claude first":     {an_, claude(`{"role":"assistant","content":"x"}`, ``), `first message must use the "user" role`},
-		"claude empty":     {an_, claude(`{"role":"user","content":[{"type":"text","text":""}]}`, ``), "must be non-empty"},
-		"claude block":     {an_, claude(`{"role":"user","content":[{"type":"input_text","text":"x"}]}`, ``), "Input tag 'input_text'"},
-		"claude pair":      {an_, claude(user+`,`+acall+`,`+ares, `,"tools":[`+afn+`]`), ""},
-		"claude open":      {an_, claude(user+`,`+acall+`,`+user, `,"tools":[`+afn+`]`), "without `tool_result` blocks immediately after"},
-		"claude orphan":    {an_, claude(user+`,`+ares, `,"tools":[`+afn+`]`), "unexpected `tool_use_id`"},
-		"claude no tools":  {an_, claude(user+`,`+acall+`,`+ares, ``), "must define tools"},
-		"claude id":        {an_, claude(user+`,`+strings.Replace(acall, "toolu_1", "a.b", 1)+`,`+ares, `,"tools":[`+afn+`]`), "tool_use.id: String should match pattern"},
-		"claude signature": {an_, claude(user+`,{"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":"y"}]},`+user, ``), "Invalid `signature` in `thinking` block"},
-		"claude thinking":  {an_, claude(user+`,`+acall+`,`+ares, `,`+think+`,"tools":[`+afn+`]`), "Expected `thinking` or `redacted_thinking`, but found `tool_use`"},
-		"claude budget":    {an_, claude(user, `,"max_tokens":1024,"thinking":{"type":"enabled","budget_tokens":1024}`), "must be greater than `thinking.budget_tokens`"},
-		"claude forced":    {an_, claude(user, `,`+think+`,"tools":[`+afn+`],"tool_choice":{"type":"any"}`), "forces tool use"},
-		"claude name":      {an_, claude(user, `,"tools":[`+strings.Replace(afn, `"f"`, `"a.b"`, 1)+`]`), "should match pattern"},
-		"claude schema":    {an_, claude(user, `,"tools":[{"name":"f","input_schema":{}}]`), "input_schema.type: Field required"},
-		"claude effort":    {an_, claude(user, `,"output_config":{"effort":"low"}`), "effort parameter"},
+		"claude":           {claudePath, claude(user, ``), ""},
+		"claude max":       {claudePath, `{"model":"claude-sonnet-4-5","messages":[` + user + `]}`, "max_tokens: Field required"},
+		"claude member":    {claudePath, claude(user, `,"n":1`), "n: Extra inputs are not permitted"},
+		"claude system":    {claudePath, claude(`{"role":"system","content":"x"},`+user, ``), `Unexpected role "system"`},
+		"claude role":      {claudePath, claude(`{"role":"tool","content":"x"}`, ``), "messages.0.role: Input should be"},
+		"claude first":     {claudePath, claude(`{"role":"assistant","content":"x"}`, ``), `first message must use the "user" role`},
+		"claude empty":     {claudePath, claude(`{"role":"user","content":[{"type":"text","text":""}]}`, ``), "must be non-empty"},
+		"claude block":     {claudePath, claude(`{"role":"user","content":[{"type":"input_text","text":"x"}]}`, ``), "Input tag 'input_text'"},
+		"claude pair":      {claudePath, claude(user+`,`+acall+`,`+ares, `,"tools":[`+afn+`]`), ""},
+		"claude open":      {claudePath, claude(user+`,`+acall+`,`+user, `,"tools":[`+afn+`]`), "without `tool_result` blocks immediately after"},
+		"claude orphan":    {claudePath, claude(user+`,`+ares, `,"tools":[`+afn+`]`), "unexpected `tool_use_id`"},
+		"claude no tools":  {claudePath, claude(user+`,`+acall+`,`+ares, ``), "must define tools"},
+		"claude id":        {claudePath, claude(user+`,`+strings.Replace(acall, "toolu_1", "a.b", 1)+`,`+ares, `,"tools":[`+afn+`]`), "tool_use.id: String should match pattern"},
+		"claude signature": {claudePath, claude(user+`,{"role":"assistant","content":[{"type":"thinking","thinking":"x","signature":"y"}]},`+user, ``), "Invalid `signature` in `thinking` block"},
+		"claude thinking":  {claudePath, claude(user+`,`+acall+`,`+ares, `,`+think+`,"tools":[`+afn+`]`), "Expected `thinking` or `redacted_thinking`, but found `tool_use`"},
+		"claude budget":    {claudePath, claude(user, `,"max_tokens":1024,"thinking":{"type":"enabled","budget_tokens":1024}`), "must be greater than `thinking.budget_tokens`"},
+		"claude forced":    {claudePath, claude(user, `,`+think+`,"tools":[`+afn+`],"tool_choice":{"type":"any"}`), "forces tool use"},
+		"claude name":      {claudePath, claude(user, `,"tools":[`+strings.Replace(afn, `"f"`, `"a.b"`, 1)+`]`), "should match pattern"},
+		"claude schema":    {claudePath, claude(user, `,"tools":[{"name":"f","input_schema":{}}]`), "input_schema.type: Field required"},
+		"claude effort":    {claudePath, claude(user, `,"output_config":{"effort":"low"}`), "effort parameter"},
 		"gemini":           {gem, gemini(guser, ``), ""},
 		"gemini member":    {gem, gemini(guser, `,"model":"x"`), `Unknown name "model"`},
 		"gemini nested":    {gem, gemini(`{"role":"user","parts":[{"type":"text","text":"x"}]}`, ``), `Unknown name "type" at 'contents[0].parts[0]'`},
@@ -163,7 +163,7 @@ func TestRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			open := map[string]func(testing.TB, string) *Server{oa: OpenAI, oaChat: OpenAI, an_: Anthropic, gem: Gemini}[tc.path]
+			open := map[string]func(testing.TB, string) *Server{oa: OpenAI, oaChat: OpenAI, claudePath: Anthropic, gem: Gemini}[tc.path]
 			s := open(t, testKey)
 			s.Script(Turn{Text: "fine"})
 			status, reply := send(t, s, tc.path, tc.body)
@@ -199,8 +199,8 @@ func TestCredentials(t *testing.T) {
 	}{
 		"openai none":       {o, oa, []string{"Authorization", ""}, 401, "You didn't provide an API key"},
 		"openai wrong":      {o, oa, []string{"Authorization", "Bearer x"}, 401, "invalid_api_key"},
-		"anthropic none":    {a, an_, []string{"X-Api-Key", ""}, 401, "x-api-key header is required"},
-		"anthropic version": {a, an_, []string{"Anthropic-Version", ""}, 400, "anthropic-version"},
+		"anthropic none":    {a, claudePath, []string{"X-Api-Key", ""}, 401, "x-api-key header is required"},
+		"anthropic version": {a, claudePath, []string{"Anthropic-Version", ""}, 400, "anthropic-version"},
 		"gemini none":       {g, gem, []string{"X-Goog-Api-Key", ""}, 403, "PERMISSION_DENIED"},
 		"gemini wrong":      {g, gem, []string{"X-Goog-Api-Key", "x"}, 400, "API key not valid"},
 		"gemini path":       {g, "/v1/models/x:generateContent", nil, 404, "NOT_FOUND"},
@@ -209,4 +209,10 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d with %q", name, status, reply, tc.status, tc.want)
 		}
 	}
+}
+
+func readAll(r *http.Response) error {
+	defer r.Body.Close()
+	_, err := io.Copy(io.Discard, r.Body)
+	return err
 }
