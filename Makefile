@@ -61,7 +61,7 @@ check: ## formatting, vet, static analysis, other platforms
 
 .PHONY: e2e
 e2e: build ## the real client programs against a running gateway (downloads them)
-	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./core/gateway
+	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./core/gatewaytest
 
 .PHONY: bench
 bench: build ## speed: CPU per operation and ratios against a direct call

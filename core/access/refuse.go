@@ -3,7 +3,9 @@ package access
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
@@ -22,31 +24,36 @@ func (s *snapshot) refuse(m *member, p Privilege, on Securable, v verdict) error
 			at = up.parent()
 		}
 		lacks = append(lacks, fmt.Sprintf("%s on %s", what, plain(at.String())))
-		grants = append(grants, statement(what, at, m.name))
+		grants = append(grants, entryFor(what, at, m.name))
 	}
-	return apierror.New(apierror.Denied, "Permission denied for %s: it does not exist, or %s lacks %s. %s can run: %s", plain(on.String()), plain(m.name),
-		strings.Join(lacks, " and "), s.helper(), strings.Join(grants, "; "))
+	return apierror.New(apierror.Denied, "Permission denied for %s: it does not exist, or %s lacks %s. %s can add under access.grants in the gateway's configuration: %s.", plain(on.String()), plain(m.name),
+		strings.Join(lacks, " and "), s.helper(), strings.Join(grants, ", "))
 }
 
-// helper says who can grant. It does not name the owner: that would tell that
-// the object exists.
+// helper says who can grant, which is who may change the configuration. It does
+// not name the owner: that would tell that the object exists.
 func (s *snapshot) helper() string {
 	switch n := len(s.admins); {
 	case n == 0:
-		return "The owner"
+		return "Whoever runs the gateway"
 	case n <= 3:
-		return "The owner or an administrator (" + strings.Join(s.admins, ", ") + ")"
+		return "An administrator (" + strings.Join(s.admins, ", ") + ")"
 	default:
-		return "The owner or an administrator (" + strings.Join(s.admins[:3], ", ") + " and others)"
+		return "An administrator (" + strings.Join(s.admins[:3], ", ") + " and others)"
 	}
 }
 
-// statement is the GRANT that would help.
-func statement(p Privilege, on Securable, to string) string {
-	return fmt.Sprintf("GRANT %s ON %s %s TO `%s`", p, strings.ToUpper(strings.ReplaceAll(on.Kind, "_", " ")), quoteName(on), plain(to))
+// entryFor is the entry of access.grants that would help, in YAML.
+func entryFor(p Privilege, on Securable, to string) string {
+	text := strings.ReplaceAll(on.Kind, "_", " ")
+	if on.Name != "" {
+		text += " " + quoteName(on)
+	}
+	return fmt.Sprintf("{to: %s, privileges: [%s], on: %s}", yamlText(to), p, yamlText(text))
 }
 
-// quoteName puts the parts of a name that need it into backquotes.
+// quoteName puts the parts of a name that need it into backquotes, as
+// ParseSecurable reads them.
 func quoteName(on Securable) string {
 	n := 1
 	if on.Kind == Schema {
@@ -54,13 +61,32 @@ func quoteName(on Securable) string {
 	} else if schemaLevel(on.Kind) {
 		n = 3
 	}
-	parts := strings.SplitN(plain(on.Name), ".", n)
+	parts := strings.SplitN(on.Name, ".", n)
 	for i, p := range parts {
-		if strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || p != "" && p[0] <= '9' {
-			parts[i] = "`" + strings.ReplaceAll(p, "`", "``") + "`"
+		if strings.ContainsRune(p, ' ') || on.Kind != Model && strings.Contains(p, ".") {
+			parts[i] = "`" + p + "`"
 		}
 	}
 	return strings.Join(parts, ".")
+}
+
+// yamlText is s as a YAML string inside braces: plain where that is safe.
+func yamlText(s string) string {
+	if len(s) > 300 {
+		return show(s)
+	}
+	safe := s != "" && strings.Trim(s[:1], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+	for _, r := range s {
+		safe = safe && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(" .@_-+/`", r))
+	}
+	switch strings.ToLower(s) {
+	case "null", "true", "false", "yes", "no", "on", "off", "y", "n":
+		safe = false
+	}
+	if !safe || strings.HasSuffix(s, " ") {
+		return strconv.Quote(s) // its escapes are YAML's too
+	}
+	return s
 }
 
 // nearby suggests an object with a like name among those that m may use.

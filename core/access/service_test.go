@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/sallyport-gateway/sallyport/core/secret"
 	"github.com/sallyport-gateway/sallyport/core/store"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -108,26 +110,27 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 	}{
 		{"hidden", who("alice"), Select, Securable{Table, "main.sales.orders"}, apierror.Denied,
 			"Permission denied for table main.sales.orders: it does not exist, or alice lacks SELECT on table main.sales.orders. " +
-				"The owner or an administrator (root) can run: GRANT SELECT ON TABLE main.sales.orders TO `alice`"},
+				"An administrator (root) can add under access.grants in the gateway's configuration: {to: alice, privileges: [SELECT], on: table main.sales.orders}."},
 		{"absent", who("alice"), Select, Securable{Table, "main.sales.absent"}, apierror.Denied,
 			"Permission denied for table main.sales.absent: it does not exist, or alice lacks SELECT on table main.sales.absent. " +
-				"The owner or an administrator (root) can run: GRANT SELECT ON TABLE main.sales.absent TO `alice`"},
+				"An administrator (root) can add under access.grants in the gateway's configuration: {to: alice, privileges: [SELECT], on: table main.sales.absent}."},
 		{"the way too", who("bob"), Select, reviews, apierror.Denied,
 			"Permission denied for table main.sales.reviews: it does not exist, or bob lacks USE CATALOG on catalog main and USE SCHEMA on schema main.sales and SELECT on table main.sales.reviews. " +
-				"The owner or an administrator (root) can run: GRANT USE CATALOG ON CATALOG main TO `bob`; GRANT USE SCHEMA ON SCHEMA main.sales TO `bob`; GRANT SELECT ON TABLE main.sales.reviews TO `bob`"},
+				"An administrator (root) can add under access.grants in the gateway's configuration: {to: bob, privileges: [USE CATALOG], on: catalog main}, " +
+				"{to: bob, privileges: [USE SCHEMA], on: schema main.sales}, {to: bob, privileges: [SELECT], on: table main.sales.reviews}."},
 		{"model", who("bob"), CanQuery, ModelNamed("databricks-demo"), apierror.Denied,
 			"Permission denied for model system.ai.databricks-demo: it does not exist, or bob lacks EXECUTE on model system.ai.databricks-demo. " +
-				"The owner or an administrator (root) can run: GRANT EXECUTE ON MODEL system.ai.`databricks-demo` TO `bob`"},
+				"An administrator (root) can add under access.grants in the gateway's configuration: {to: bob, privileges: [EXECUTE], on: model system.ai.databricks-demo}."},
 		{"absent, administrator", who("root"), Select, Securable{Table, "main.sales.review"}, apierror.NotFound,
 			"There is no table main.sales.review. Did you mean main.sales.reviews?"},
 		{"hostile name", who("alice"), Select, Securable{Table, "main.sales.\x1b[31m\n"}, apierror.Denied,
 			"Permission denied for \"table main.sales.\\x1b[31m\\n\": it does not exist, or alice lacks SELECT on \"table main.sales.\\x1b[31m\\n\". " +
-				"The owner or an administrator (root) can run: GRANT SELECT ON TABLE `\"main`.sales.`\\x1b[31m\\n\"` TO `alice`"},
+				"An administrator (root) can add under access.grants in the gateway's configuration: {to: alice, privileges: [SELECT], on: \"table main.sales.\\x1b[31m\\n\"}."},
 		{"nobody", nil, Select, reviews, apierror.Unauthenticated, "The caller is no user or service principal of this gateway any more."},
 		{"somebody else", &Principal{Name: "mallory", Kind: KindUser, Admin: true}, Select, reviews, apierror.Unauthenticated,
 			"The caller is no user or service principal of this gateway any more."},
 		{"a claim to be an administrator", &Principal{Name: "bob", Kind: KindUser, Admin: true}, Select, Securable{GenieSpace, "1"}, apierror.Denied,
-			"Permission denied for genie space 1: it does not exist, or bob lacks SELECT on genie space 1. The owner or an administrator (root) can run: GRANT SELECT ON GENIE SPACE `1` TO `bob`"},
+			"Permission denied for genie space 1: it does not exist, or bob lacks SELECT on genie space 1. An administrator (root) can add under access.grants in the gateway's configuration: {to: bob, privileges: [SELECT], on: genie space 1}."},
 	}
 	for _, tt := range tests {
 		err := s.Check(tt.p, tt.priv, tt.on)
@@ -136,6 +139,30 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 		}
 		if s.Allowed(tt.p, tt.priv, tt.on) {
 			t.Errorf("%s: Allowed, want not", tt.name)
+		}
+	}
+}
+
+// The entry that a refusal recommends is one that the configuration takes, and
+// it names the object that was refused.
+func TestTheRecommendedEntryReadsAsTheGrant(t *testing.T) {
+	t.Parallel()
+	objects := []Securable{
+		reviews, {Table, "main.sales.my-table"}, {Table, "main.sales.verkäufe"}, {Schema, "main.sales"}, {Catalog, "main"}, ModelNamed("databricks-gpt-5.2"),
+		{Kind: Metastore}, {VectorSearchIndex, "main.sales.two words"}, {GenieSpace, "01ef"}, {Table, "main.sales.a#b: c, d}"}, {Table, `main.sales."q"`},
+	}
+	for _, on := range objects {
+		for _, to := range []string{"bob@example.com", "account users", "null", "On", "5", "a: b", "- x", "o'neil", `"q"`, "\x1b[31m", "müller", "#1", "*", "tail "} {
+			var got Grant
+			text := entryFor(Select, on, to)
+			if err := yaml.UnmarshalWithOptions([]byte(text), &got, yaml.Strict()); err != nil {
+				t.Errorf("%s: %v", text, err)
+				continue
+			}
+			read, err := ParseSecurable(got.On)
+			if err != nil || read != on || got.To != to || !slices.Equal(got.Privileges, []string{"SELECT"}) {
+				t.Errorf("%s reads as %+v on %v, %v", text, got, read, err)
+			}
 		}
 	}
 }

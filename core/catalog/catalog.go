@@ -237,11 +237,12 @@ func (c *Catalog) describe(ctx context.Context, t *table, got content) ([]engine
 		return cols, nil
 	}
 	return shared(ctx, c, "columns "+key, func(ctx context.Context) ([]engine.Column, error) {
-		q := engine.Query{SQL: "SELECT * FROM t LIMIT 0", Relations: []engine.Relation{t.relation("t", got)}, MaxRows: 1, Wall: discoverWall}
+		// Under its own name, because the engine's complaints quote it.
+		q := engine.Query{SQL: "SELECT * FROM " + t.name.quoted() + " LIMIT 0", Relations: []engine.Relation{t.relation(t.name.String(), got)}, MaxRows: 1, Wall: discoverWall}
 		var cols []engine.Column
 		for b, err := range c.eng.Query(ctx, q) {
 			if err != nil {
-				return nil, unreadable(t, err)
+				return nil, c.unreadable(t, err)
 			}
 			if cols == nil {
 				cols = b.Columns
@@ -260,8 +261,12 @@ var ErrUnreadable = errors.New("the table's files cannot be read")
 
 // unreadable is what the caller sees of an engine's complaint about the files
 // themselves: it may quote a path.
-func unreadable(t *table, err error) error {
-	if apierror.CodeOf(err) == apierror.Invalid {
+func (c *Catalog) unreadable(t *table, err error) error {
+	code := apierror.CodeOf(err)
+	if code == apierror.Invalid || code == apierror.Unavailable {
+		c.log.Warn("the columns of a table cannot be found", "table", t.name.String(), "location", t.location, "error", err)
+	}
+	if code == apierror.Invalid {
 		return apierror.Wrap(apierror.Unavailable, fmt.Errorf("%w: %w", ErrUnreadable, err), "The files of table %s cannot be read as %s. The gateway's log tells an administrator why.", t.name, t.format)
 	}
 	return err

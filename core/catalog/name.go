@@ -13,6 +13,10 @@ type Name struct{ Catalog, Schema, Object string }
 // String gives "main.sales.reviews".
 func (n Name) String() string { return n.Catalog + "." + n.Schema + "." + n.Object }
 
+// quoted is the name as SQL has it whatever its letters are: identifier allows
+// no quote in a part.
+func (n Name) quoted() string { return `"` + n.Catalog + `"."` + n.Schema + `"."` + n.Object + `"` }
+
 // ParseName reads a name of exactly three parts. A part may stand in backquotes
 // or double quotes. Letter case makes no difference. What is wrong is
 // apierror.Invalid.

@@ -1,8 +1,10 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -96,10 +98,11 @@ func TestTroubleWithFilesIsToldWithoutPaths(t *testing.T) {
 	acc := service(t, access.Config{Users: []access.User{{Name: "root", Admin: true}}})
 	write(t, filepath.Join(dir, "empty", "x.txt"), "")
 	write(t, filepath.Join(dir, "ok.csv"), "a\n")
+	var logged bytes.Buffer
 	eng := &scanner{fail: apierror.New(apierror.Invalid, "Could not sniff %s/ok.csv", dir)}
 	c, err := New(Config{"main": {"s": {Tables: map[string]Table{
 		"absent": {Location: "absent.csv"}, "empty": {Location: "empty", Format: "csv"}, "nolog": {Location: "empty", Format: "delta"}, "ok": {Location: "ok.csv"},
-	}}}}, dir, acc, eng, quiet())
+	}}}}, dir, acc, eng, slog.New(slog.NewTextHandler(&logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +120,19 @@ func TestTroubleWithFilesIsToldWithoutPaths(t *testing.T) {
 		if e == nil || e.Code != apierror.Unavailable || !strings.HasPrefix(e.Message, says) || strings.Contains(e.Message, dir) {
 			t.Errorf("%s: %v, want unavailable: %q", name, e, says)
 		}
+	}
+	if asked := eng.asked(); len(asked) != 1 || asked[0].SQL != `SELECT * FROM "main"."s"."ok" LIMIT 0` || asked[0].Relations[0].Name != "main.s.ok" {
+		t.Errorf("the engine was asked %+v, want the table under its own name", asked)
+	}
+	if !strings.Contains(logged.String(), "table=main.s.ok location="+dir+"/ok.csv") {
+		t.Errorf("log = %s, want the cause with the path", &logged)
+	}
+	logged.Reset()
+	if _, err := rows(t.Context(), c.As(root), Query{SQL: "SELECT * FROM main.s.absent"}); !apierror.Is(err, apierror.Unavailable) || strings.Contains(apierror.From(err).Message, dir) {
+		t.Errorf("query of an absent file: %v", err)
+	}
+	if !strings.Contains(logged.String(), "table=main.s.absent") || !strings.Contains(logged.String(), "no such file") {
+		t.Errorf("log = %s, want the cause", &logged)
 	}
 	problems := c.Problems(t.Context())
 	if len(problems) != 3 || !strings.Contains(problems[0], "no such file") || !strings.Contains(problems[1], "no files yet") || !strings.Contains(problems[2], "not a Delta table") {

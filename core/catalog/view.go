@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
@@ -54,7 +56,46 @@ func (v View) Check(kind, name, privilege string) error {
 	if err != nil {
 		return fmt.Errorf("catalog: check %s: %v", on, err) // a fault of a plugin's manifest, not of the caller
 	}
-	return v.c.acc.Check(v.p, priv, on)
+	return v.check(priv, on)
+}
+
+// check asks access, and adds to a refusal the table that the caller may have
+// meant. The hint depends on what the caller may SELECT alone, so a hidden
+// table and an absent one still read the same.
+func (v View) check(priv access.Privilege, on access.Securable) error {
+	err := v.c.acc.Check(v.p, priv, on)
+	e, ok := errors.AsType[*apierror.Error](err)
+	if !ok || e.Code != apierror.Denied || on.Kind != access.Table {
+		return err
+	}
+	near := v.nearest(on.Name)
+	if near == "" {
+		return err
+	}
+	hinted := *e
+	hinted.Message += " Did you mean " + near + "?"
+	return &hinted
+}
+
+// nearest is the table that the caller may SELECT and name may be a misspelling
+// of, in each of its parts; "" if none is.
+func (v View) nearest(name string) string {
+	parts := strings.Split(name, ".")
+	var near []string
+	for _, known := range v.Tables() {
+		if known == name {
+			continue
+		}
+		theirs := strings.Split(known, ".")
+		like := len(parts) == len(theirs)
+		for i := 0; like && i < len(parts); i++ {
+			like = parts[i] == theirs[i] || spelling.Nearest(parts[i], theirs[i:i+1]) != ""
+		}
+		if like {
+			near = append(near, known)
+		}
+	}
+	return spelling.Nearest(name, near)
 }
 
 func securable(kind, name string) (access.Securable, error) {
@@ -107,7 +148,7 @@ func (v View) Object(ctx context.Context, kind, name string) (tool.Object, error
 
 // table returns the table if the caller may SELECT it.
 func (v View) table(on access.Securable) (*table, error) {
-	if err := v.c.acc.Check(v.p, access.Select, on); err != nil {
+	if err := v.check(access.Select, on); err != nil {
 		return nil, err
 	}
 	n, err := ParseName(on.Name)
@@ -193,6 +234,9 @@ func (v View) relations(ctx context.Context, q Query) ([]engine.Relation, error)
 		got, ok := contents[n]
 		if !ok {
 			if got, err = v.c.content(ctx, t); err != nil {
+				if errors.Is(err, ErrUnreadable) {
+					v.c.log.Warn("the files of a table cannot be read", "table", n.String(), "location", t.location, "error", errors.Unwrap(err))
+				}
 				return nil, err
 			}
 			if len(got.files) == 0 && got.columns == nil {

@@ -315,7 +315,52 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: Check(%s, %s, %s) = %v, want code %q", tt.as, tt.kind, tt.name, tt.privilege, err, tt.code)
 		}
 	}
+	for _, tt := range []struct{ as, name, privilege, hint string }{
+		{"alice", "main.sales.reviwes", "SELECT", " Did you mean main.sales.reviews?"},
+		{"alice", "main.sale.reviews", "SELECT", " Did you mean main.sales.reviews?"},
+		{"alice", "main.hr.reviews", "SELECT", ""},
+		{"alice", "main.hr.salaries", "SELECT", ""},
+		{"alice", "main.hr.salary", "SELECT", ""},
+		{"alice", "main.sales.reviews", "MODIFY", ""},
+		{"bob", "main.sales.reviwes", "SELECT", ""},
+	} {
+		err := r.as(t, tt.as).Check("table", tt.name, tt.privilege)
+		if !apierror.Is(err, apierror.Denied) || strings.Contains(err.Error(), "Did you mean") != (tt.hint != "") || !strings.HasSuffix(err.Error(), tt.hint) {
+			t.Errorf("%s: Check(%s, %s) = %v, want denied with hint %q", tt.as, tt.name, tt.privilege, err, tt.hint)
+		}
+	}
 	if err := r.c.As(nil).Check("table", "main.sales.reviews", "SELECT"); !apierror.Is(err, apierror.Unauthenticated) {
 		t.Errorf("nobody: %v, want unauthenticated", err)
+	}
+}
+
+// A hint does not tell a hidden table from one that is not there.
+func TestHintsAreTheSameForHiddenAndAbsentTables(t *testing.T) {
+	t.Parallel()
+	tables := map[string]Table{"orders": {Location: "a.csv"}, "order": {Location: "b.csv"}}
+	acc := service(t, access.Config{Users: []access.User{{Name: "alice"}}, Grants: []access.Grant{
+		{To: "alice", Privileges: []string{"USE CATALOG", "USE SCHEMA"}, On: "catalog main"},
+		{To: "alice", Privileges: []string{"SELECT"}, On: "table main.sales.orders"},
+	}})
+	p, err := acc.Lookup("alice", nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for range 2 {
+		c, err := New(Config{"main": {"sales": {Tables: tables}}}, t.TempDir(), acc, nil, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		err = c.As(p).Check("table", "main.sales.order", "SELECT")
+		if !apierror.Is(err, apierror.Denied) || !strings.HasSuffix(err.Error(), " Did you mean main.sales.orders?") {
+			t.Errorf("Check = %v, want denied with a hint", err)
+		}
+		said = append(said, err.Error())
+		delete(tables, "order")
+	}
+	if said[0] != said[1] {
+		t.Errorf("hidden: %s\nabsent: %s", said[0], said[1])
 	}
 }

@@ -114,6 +114,44 @@ func TestUnknownKeyNamesItsLine(t *testing.T) {
 	}
 }
 
+// A key that its level does not know gets a suggestion that fits there, or the
+// level at which it belongs.
+func TestUnknownKeySuggestions(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{least + "isolation: shared\n", "isolation belongs under tools.<name>"},
+		{least + "isolatoin: shared\n", `did you mean "isolation"? it belongs under tools.<name>`},
+		{least + "tools: {web_search: {isolatoin: shared}}\n", `did you mean "isolation"?`},
+		{least + "tools: {web_search: {settings: {isolatoin: shared}, isolaton: x}}\n", `did you mean "isolation"?`},
+		{least + "tools: {isolation: shared}\n", ""},
+		{least + "data_dir: /var/lib\n", `did you mean "data"?`},
+		{least + "data: {directory: /var/lib}\n", ""},
+		{least + "data: {lgo: x}\n", `did you mean "log"?`},
+		{least + "model: {}\n", `did you mean "models"?`},
+		{least + "grants: []\n", "grants belongs under access"},
+		{least + "offer: never\n", "offer belongs under code_execution"},
+		{least + "privileges: []\n", "privileges belongs under access.grants"},
+		{least + "access: {listen: x}\n", "listen belongs at the top level"},
+		{least + "client_id: x\n", "client_id belongs under connections.<name>.auth"},
+		{least + "name: x\n", ""},
+		{least + "catalog: {main: {s: {tables: {t: {locaton: x}}}}}\n", `did you mean "location"?`},
+		{least + "catalog: {main: {s: {location: x}}}\n", "location belongs under catalog.<name>.<name>.tables.<name>"},
+		{least + "catalog:\n  main:\n    s: &s\n      tabels: {}\n", `did you mean "tables"?`},
+		{least + "budgets:\n  - {each: user, usd: 1, perr: month}\n", `did you mean "per"?`},
+		{least + "xyzzy: 1\n", ""},
+	}
+	for _, tt := range tests {
+		_, err := Parse([]byte(tt.text), t.TempDir())
+		if err == nil {
+			t.Errorf("%q: got no error", tt.text)
+			continue
+		}
+		_, hint, _ := strings.Cut(err.Error(), "\n")
+		if hint != tt.want {
+			t.Errorf("%q: got %q, want the hint %q", tt.text, err, tt.want)
+		}
+	}
+}
+
 func TestDefault(t *testing.T) {
 	for _, k := range known {
 		t.Setenv(k.env, "")

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"github.com/sallyport-gateway/sallyport/core/spelling"
 )
@@ -28,42 +33,145 @@ func explain(text []byte, err error) error {
 	if !errors.As(err, &unknown) {
 		return errors.New(yaml.FormatError(err, false, false))
 	}
-	key := ""
-	if unknown.Token != nil {
-		key = unknown.Token.Value
-	}
 	message := strings.TrimRight(yaml.FormatError(err, false, false), "\n")
-	if near := spelling.Nearest(key, keys(reflect.TypeFor[Config](), map[reflect.Type]bool{})); near != "" {
-		return fmt.Errorf("%s\ndid you mean %q?", message, near)
+	if unknown.Token == nil {
+		return errors.New(message)
+	}
+	if hint := suggest(text, unknown.Token); hint != "" {
+		message += "\n" + hint
 	}
 	return errors.New(message)
 }
 
-// keys lists every key that a value of type t may hold, at any depth.
-func keys(t reflect.Type, seen map[reflect.Type]bool) []string {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map:
-		return keys(t.Elem(), seen)
-	case reflect.Struct:
-	default:
-		return nil
+// suggest says which key was meant by one that its level does not know, or
+// where it belongs; "" when that cannot be told.
+func suggest(text []byte, at *token.Token) string {
+	key := at.Value
+	var here []string
+	if file, err := parser.ParseBytes(text, 0); err == nil {
+		for _, doc := range file.Docs {
+			if t := level(doc.Body, reflect.TypeFor[Config](), at); t != nil {
+				here = slices.Sorted(maps.Keys(fields(t)))
+			}
+		}
 	}
-	if seen[t] {
-		return nil
+	near := spelling.Nearest(key, here)
+	if first, _, ok := strings.Cut(key, "_"); ok && near == "" && slices.Contains(here, first) {
+		near = first // data_dir
 	}
-	seen[t] = true
-	var out []string
+	if near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	elsewhere := map[string][]string{}
+	places(reflect.TypeFor[Config](), "", 0, elsewhere)
+	if levels := elsewhere[key]; levels != nil {
+		return belongs(key, levels)
+	}
+	if near := spelling.Nearest(key, slices.Sorted(maps.Keys(elsewhere))); near != "" {
+		if where := belongs("it", elsewhere[near]); where != "" {
+			return fmt.Sprintf("did you mean %q? %s", near, where)
+		}
+	}
+	return ""
+}
+
+// belongs names the levels of a key; "" if they are too many to be of help.
+func belongs(key string, levels []string) string {
+	if len(levels) == 0 || len(levels) > 3 {
+		return ""
+	}
+	for i, l := range levels {
+		levels[i] = "under " + l
+		if l == "" {
+			levels[i] = "at the top level"
+		}
+	}
+	return key + " belongs " + strings.Join(levels, " or ")
+}
+
+// level is the struct that the mapping with the key at the token is read into,
+// nil if it is not found. n is read into a t.
+func level(n ast.Node, t reflect.Type, at *token.Token) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		for _, v := range n.Values {
+			if found := level(v, t, at); found != nil {
+				return found
+			}
+		}
+	case *ast.MappingValueNode:
+		key := n.Key.GetToken()
+		if key == nil {
+			return nil
+		}
+		if key.Position != nil && at.Position != nil && key.Position.Line == at.Position.Line && key.Position.Column == at.Position.Column {
+			if t.Kind() == reflect.Struct {
+				return t
+			}
+			return nil
+		}
+		switch t.Kind() {
+		case reflect.Map:
+			return level(n.Value, t.Elem(), at)
+		case reflect.Struct:
+			if f, ok := fields(t)[key.Value]; ok {
+				return level(n.Value, f, at)
+			}
+		}
+	case *ast.SequenceNode:
+		if t.Kind() == reflect.Slice {
+			for _, v := range n.Values {
+				if found := level(v, t.Elem(), at); found != nil {
+					return found
+				}
+			}
+		}
+	case *ast.AnchorNode:
+		return level(n.Value, t, at)
+	case *ast.TagNode:
+		return level(n.Value, t, at)
+	}
+	return nil
+}
+
+// fields are the types of a struct's values by their keys.
+func fields(t reflect.Type) map[string]reflect.Type {
+	out := map[string]reflect.Type{}
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if name != "" && name != "-" {
-			out = append(out, name)
-		}
-		if f.IsExported() {
-			out = append(out, keys(f.Type, seen)...)
+		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
+			out[name] = f.Type
 		}
 	}
 	return out
+}
+
+// maxDepth is far below any level of the configuration.
+const maxDepth = 12
+
+// places notes for every key in a value of type t, which itself is at path, at
+// which levels it may stand.
+func places(t reflect.Type, path string, depth int, out map[string][]string) {
+	if depth > maxDepth {
+		return
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		places(t.Elem(), path, depth+1, out)
+	case reflect.Map:
+		places(t.Elem(), path+".<name>", depth+1, out)
+	case reflect.Struct:
+		fs := fields(t)
+		for _, name := range slices.Sorted(maps.Keys(fs)) {
+			if !slices.Contains(out[name], path) {
+				out[name] = append(out[name], path)
+			}
+			places(fs[name], strings.TrimPrefix(path+"."+name, "."), depth+1, out)
+		}
+	}
 }
 
 // lineOf is the first line that holds a quoted value: the decoder tells no

@@ -33,7 +33,7 @@ const (
 	DefaultConnect   = 10 * time.Second
 	DefaultFirstByte = 120 * time.Second
 	DefaultIdle      = 300 * time.Second
-	DefaultMaxBody   = 64 << 20
+	DefaultMaxBody   = 32 << 20
 
 	maxHeaderBytes = 64 << 10 // of a response head
 	streamFactor   = 8        // a stream is not kept, so it may be longer
@@ -118,7 +118,7 @@ type AccountConfig struct {
 	Credential Credential
 	Key        secret.Value // read again for each request; empty means no key is sent
 	Timeouts   Timeouts
-	MaxBody    int64 // bytes of a response, decompressed; 0 means 64 MiB. Of a stream eight times as many
+	MaxBody    int64 // bytes of a response, decompressed; 0 means 32 MiB. Of a stream eight times as many
 }
 
 // Account makes requests to one base URL over its own pool of connections.

@@ -141,10 +141,10 @@ func (g *Gateway) toolTypes() []string {
 }
 
 // Listen opens the configured address.
-func (g *Gateway) Listen() (net.Listener, error) {
-	l, err := net.Listen("tcp", g.cfg.Listen.Address)
+func Listen(cfg *config.Config) (net.Listener, error) {
+	l, err := net.Listen("tcp", cfg.Listen.Address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w (is another gateway running? choose another port with --listen or in the configuration)", g.cfg.Listen.Address, errors.Unwrap(err))
+		return nil, fmt.Errorf("listen on %s: %w (is another gateway running? choose another port with --listen or in the configuration)", cfg.Listen.Address, errors.Unwrap(err))
 	}
 	return l, nil
 }

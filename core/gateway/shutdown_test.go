@@ -28,7 +28,7 @@ func TestShutdownFinishesStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := g.Listen()
+	l, err := gateway.Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

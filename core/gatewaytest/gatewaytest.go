@@ -53,7 +53,7 @@ func StartConfig(t testing.TB, cfg *config.Config) *Gateway {
 	if err != nil {
 		t.Fatalf("gateway: %v", err)
 	}
-	l, err := g.Listen()
+	l, err := gateway.Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

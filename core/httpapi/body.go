@@ -25,13 +25,14 @@ const (
 	defaultBudget = 256 << 20
 
 	// parsedCopies is how many bytes of the budget one byte of a body costs:
-	// itself, the parsed request that holds it again, and the translator's
+	// itself, the parser's copy, the parsed request, and the translator's
 	// frame.
-	parsedCopies = 3
+	parsedCopies = 4
 
 	smallBody = 1 << 20 // larger bodies share three quarters of the budget, so that small ones always find room
 
 	minRate   = float64(1<<20) / 60 // bytes a second; slower uploads end in 408
+	patience  = time.Second / 2     // the time in which a large body must keep the rate while others wait for its share
 	grace     = 10 * time.Second    // before the rate counts, and longest wait for budget
 	drainMax  = 64 << 20            // read and dropped after a refusal, so that the client sees the answer
 	drainIdle = 5 * time.Second     // without a byte of it
@@ -70,12 +71,14 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]by
 	}
 	var body []byte
 	pace := pace{end: time.Now().Add(grace)}
+	up := &upload{since: time.Now(), stop: func() { rc.SetReadDeadline(time.Now()) }}
+	defer a.budget.done(up)
 	for {
 		need := int64(64 << 10)
 		if r.ContentLength >= 0 {
 			need = min(need, r.ContentLength-int64(len(body))+1)
 		}
-		if err := a.charge(r.Context(), int64(len(body))+need, claim, charged); err != nil {
+		if err := a.charge(r.Context(), up, int64(len(body))+need, claim, charged); err != nil {
 			return nil, err
 		}
 		body = grow(body, int(need), r.ContentLength, a.limits.Body)
@@ -85,6 +88,7 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]by
 		n, err := r.Body.Read(body[len(body) : len(body)+int(need)])
 		body = body[:len(body)+n]
 		pace.add(n, time.Now())
+		up.add(n)
 		switch {
 		case int64(len(body)) > a.limits.Body:
 			return nil, a.tooLarge()
@@ -125,7 +129,7 @@ func isNetwork(err error) bool {
 // charge makes sure that size bytes of body are paid for. A small body pays as
 // it comes. A large one pays its whole claim once, in turn: paid in pieces,
 // many large uploads would each hold a part of the budget and none could end.
-func (a *API) charge(ctx context.Context, size, claim int64, charged *int64) error {
+func (a *API) charge(ctx context.Context, up *upload, size, claim int64, charged *int64) error {
 	cost, large := size*parsedCopies, claim > smallBody && size > smallBody/16
 	if large {
 		cost = (claim + 1) * parsedCopies
@@ -133,11 +137,44 @@ func (a *API) charge(ctx context.Context, size, claim int64, charged *int64) err
 	if cost <= *charged {
 		return nil
 	}
-	if err := a.budget.acquire(ctx, cost-*charged, large, grace); err != nil {
+	total := int64(0)
+	if large {
+		total = cost
+	}
+	if err := a.budget.acquire(ctx, cost-*charged, total, grace); err != nil {
 		return err
 	}
 	*charged = cost
+	if large {
+		a.budget.reads(up)
+	}
 	return nil
+}
+
+// upload is a large body that has its claim and is being read.
+type upload struct {
+	mu    sync.Mutex
+	since time.Time // when the bytes in came began to be counted
+	came  int
+	stop  func() // ends the read that waits for more of it
+}
+
+func (u *upload) add(n int) {
+	u.mu.Lock()
+	u.came += n
+	u.mu.Unlock()
+}
+
+// stalled reports whether too little of the body came while others waited.
+func (u *upload) stalled(now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if now.Sub(u.since) < patience {
+		return false
+	}
+	slow := float64(u.came) < minRate*patience.Seconds()
+	u.since, u.came = now, 0
+	return slow
 }
 
 // grow makes room for n more bytes. A known length is allocated in steps that
@@ -199,23 +236,25 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error, spec boo
 type budget struct {
 	turn chan struct{} // held by the large taker whose turn it is
 
-	mu    sync.Mutex
-	left  int64
-	size  int64
-	freed chan struct{} // closed and replaced when bytes come back
+	mu      sync.Mutex
+	left    int64
+	size    int64
+	freed   chan struct{} // closed and replaced when bytes come back
+	reading map[*upload]bool
 }
 
 func newBudget(size int64) *budget {
-	return &budget{turn: make(chan struct{}, 1), left: size, size: size, freed: make(chan struct{})}
+	return &budget{turn: make(chan struct{}, 1), left: size, size: size, freed: make(chan struct{}), reading: map[*upload]bool{}}
 }
 
-// take takes n bytes, or says what to wait for.
-func (b *budget) take(n int64, large bool) (bool, chan struct{}) {
+// take takes n bytes, or says what to wait for. They are the rest of total
+// bytes for a large body; total is 0 for a small one.
+func (b *budget) take(n, total int64) (bool, chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	keep := int64(0)
-	if large {
-		keep = min(b.size/4, b.size-n) // one body of the largest size must fit whatever the setting
+	if total > 0 {
+		keep = min(b.size/4, b.size-total) // one body of the largest size must fit whatever the setting
 	}
 	if b.left-n >= max(keep, 0) {
 		b.left -= n
@@ -224,12 +263,13 @@ func (b *budget) take(n int64, large bool) (bool, chan struct{}) {
 	return false, b.freed
 }
 
-func (b *budget) acquire(ctx context.Context, n int64, large bool, wait time.Duration) error {
+func (b *budget) acquire(ctx context.Context, n, total int64, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	full := apierror.New(apierror.RateLimited, "The gateway holds as many request bytes as it may. Try again in a moment.")
 	full.RetryAfter = retry
-	if large {
+	var look <-chan time.Time
+	if total > 0 {
 		select {
 		case b.turn <- struct{}{}:
 			defer func() { <-b.turn }()
@@ -238,18 +278,47 @@ func (b *budget) acquire(ctx context.Context, n int64, large bool, wait time.Dur
 		case <-ctx.Done():
 			return apierror.Wrap(apierror.Canceled, ctx.Err(), "The connection was closed.")
 		}
+		tick := time.NewTicker(patience / 2)
+		defer tick.Stop()
+		look = tick.C
 	}
 	for {
-		ok, freed := b.take(n, large)
+		ok, freed := b.take(n, total)
 		if ok {
 			return nil
 		}
 		select {
 		case <-freed:
+		case now := <-look:
+			b.evict(now)
 		case <-timer.C:
 			return full
 		case <-ctx.Done():
 			return apierror.Wrap(apierror.Canceled, ctx.Err(), "The connection was closed.")
+		}
+	}
+}
+
+// reads and done say that a large body has its claim, and that it is read.
+func (b *budget) reads(u *upload) {
+	b.mu.Lock()
+	b.reading[u] = true
+	b.mu.Unlock()
+}
+
+func (b *budget) done(u *upload) {
+	b.mu.Lock()
+	delete(b.reading, u)
+	b.mu.Unlock()
+}
+
+// evict stops the large bodies that hold a share and do not come.
+func (b *budget) evict(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for u := range b.reading {
+		if u.stalled(now) {
+			u.stop()
 		}
 	}
 }

@@ -152,16 +152,16 @@ func TestLargeUploadsTakeTurns(t *testing.T) {
 func TestSmallBodyFindsRoomBesideLargeOnes(t *testing.T) {
 	t.Parallel()
 	b := newBudget(100)
-	if err := b.acquire(t.Context(), 75, true, time.Millisecond); err != nil {
+	if err := b.acquire(t.Context(), 75, 75, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.acquire(t.Context(), 1, true, time.Millisecond); apierror.CodeOf(err) != apierror.RateLimited {
+	if err := b.acquire(t.Context(), 1, 1, time.Millisecond); apierror.CodeOf(err) != apierror.RateLimited {
 		t.Errorf("a large body beyond three quarters: got %v, want rate_limited", err)
 	}
-	if err := b.acquire(t.Context(), 25, false, time.Millisecond); err != nil {
+	if err := b.acquire(t.Context(), 25, 0, time.Millisecond); err != nil {
 		t.Errorf("a small body within the last quarter: %v", err)
 	}
-	if err := b.acquire(t.Context(), 1, false, time.Millisecond); apierror.From(err).RetryAfter == 0 {
+	if err := b.acquire(t.Context(), 1, 0, time.Millisecond); apierror.From(err).RetryAfter == 0 {
 		t.Errorf("a full budget: got %v, want an error with RetryAfter", err)
 	}
 }
@@ -170,19 +170,19 @@ func TestBudgetWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(10)
-		if err := b.acquire(t.Context(), 10, false, time.Second); err != nil {
+		if err := b.acquire(t.Context(), 10, 0, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		go func() {
 			time.Sleep(4 * time.Second)
 			b.release(10)
 		}()
-		if err := b.acquire(t.Context(), 3, false, 5*time.Second); err != nil {
+		if err := b.acquire(t.Context(), 3, 0, 5*time.Second); err != nil {
 			t.Errorf("bytes came back in time: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := b.acquire(ctx, 10, false, 5*time.Second); apierror.CodeOf(err) != apierror.Canceled {
+		if err := b.acquire(ctx, 10, 0, 5*time.Second); apierror.CodeOf(err) != apierror.Canceled {
 			t.Errorf("the client left: got %v, want canceled", err)
 		}
 	})
@@ -295,5 +295,33 @@ func TestPace(t *testing.T) {
 		if now.After(p.end) {
 			t.Fatalf("a steady sender of the least rate was late at %v", now)
 		}
+	}
+}
+
+// A large body that stalls does not keep the others from being read.
+func TestStalledUploadGivesWay(t *testing.T) {
+	t.Parallel()
+	a, s := bodyServer(t, Limits{Body: 4 << 20, Budget: 20 << 20})
+	stalled, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	fmt.Fprintf(stalled, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 4<<20)
+	stalled.Write(make([]byte, 100<<10))
+	for a.budget.inUse() < 4<<20*parsedCopies { // it has its claim
+		time.Sleep(time.Millisecond)
+	}
+	resp, err := http.Post(s.URL, "application/json", bytes.NewReader(make([]byte, 4<<20-1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Errorf("the second upload: got status %d, want 200", resp.StatusCode)
+	}
+	reply := make([]byte, 12)
+	if _, err := io.ReadFull(stalled, reply); err != nil || string(reply) != "HTTP/1.1 408" {
+		t.Errorf("the stalled upload: got %q, %v; want 408", reply, err)
 	}
 }

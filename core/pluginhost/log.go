@@ -44,14 +44,15 @@ type stderrLog struct {
 
 	mu    sync.Mutex
 	crash string // first line of a Go crash
-	last  string // last line that is not empty
+	last  string // last line that may say why: a warning, an error, or text that is no log line
+	wrote bool   // anything but empty lines
 }
 
 func (s *stderrLog) line(line string) {
 	if strings.TrimSpace(line) == "" {
 		return
 	}
-	level, msg, attrs := parseLogLine(line)
+	level, msg, attrs, plain := parseLogLine(line)
 	s.mu.Lock()
 	if s.crash == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
 		s.crash = line
@@ -59,12 +60,15 @@ func (s *stderrLog) line(line string) {
 	if s.crash != "" && level == slog.LevelDebug {
 		level = slog.LevelError // the stack below
 	}
-	s.last = msg
+	s.wrote = true
+	if plain || level >= slog.LevelWarn {
+		s.last = msg
+	}
 	s.mu.Unlock()
 	s.log.LogAttrs(context.Background(), level, msg, attrs...)
 }
 
-// reason is the line that best explains the end of the process; "" if it wrote
+// reason is the line that best explains the end of the process; "" if there is
 // none.
 func (s *stderrLog) reason() string {
 	s.mu.Lock()
@@ -75,29 +79,36 @@ func (s *stderrLog) reason() string {
 	return s.last
 }
 
-func parseLogLine(line string) (slog.Level, string, []slog.Attr) {
+// silent reports whether nothing was written.
+func (s *stderrLog) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.wrote
+}
+
+// parseLogLine reads a line in hclog's form; plain is any other.
+func parseLogLine(line string) (level slog.Level, msg string, attrs []slog.Attr, plain bool) {
 	if !strings.HasPrefix(line, "{") {
-		return slog.LevelDebug, line, nil
+		return slog.LevelDebug, line, nil, true
 	}
 	var m map[string]any
 	d := json.NewDecoder(bytes.NewReader([]byte(line)))
 	d.UseNumber()
 	if d.Decode(&m) != nil {
-		return slog.LevelDebug, line, nil
+		return slog.LevelDebug, line, nil, true
 	}
 	msg, ok := m["@message"].(string)
 	if !ok {
-		return slog.LevelDebug, line, nil
+		return slog.LevelDebug, line, nil, true
 	}
 	name, _ := m["@level"].(string)
-	var attrs []slog.Attr
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if strings.HasPrefix(k, "@") || len(attrs) == maxAttrs {
 			continue
 		}
 		attrs = append(attrs, slog.Any(k, m[k]))
 	}
-	return levelOf(name), msg, attrs
+	return levelOf(name), msg, attrs, false
 }
 
 func levelOf(name string) slog.Level {

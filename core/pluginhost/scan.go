@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
@@ -54,7 +55,9 @@ type slotName struct{ kind, name string }
 
 func (p *plugin) slot() slotName { return slotName{p.kind, p.name} }
 
-// executables lists the programs in the plugin directories, in order.
+// executables lists the programs in the plugin directories, in order. A file
+// that has a plugin's name is one even when it is not executable, so that it
+// can be told; what else is not executable is ignored, and so is what is hidden.
 func executables(dirs []string) ([]string, error) {
 	var paths []string
 	for _, dir := range dirs {
@@ -68,7 +71,7 @@ func executables(dirs []string) ([]string, error) {
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
 			info, err := os.Stat(path) // through a symbolic link
-			if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+			if err != nil || !info.Mode().IsRegular() || strings.HasPrefix(e.Name(), ".") || !executable(info) && !validName(e.Name()) {
 				continue
 			}
 			paths = append(paths, path)
@@ -79,6 +82,8 @@ func executables(dirs []string) ([]string, error) {
 	}
 	return paths, nil
 }
+
+func executable(info os.FileInfo) bool { return info.Mode().Perm()&0o111 != 0 }
 
 // checkDir refuses a directory that somebody else could put a program into.
 func checkDir(dir string) error {
@@ -162,6 +167,9 @@ func (h *Host) describe(ctx context.Context, path string) (*plugin, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
+	}
+	if !executable(info) {
+		return nil, fmt.Errorf("%s is not executable: chmod +x it", filepath.Base(path))
 	}
 	if err := checkOwned(info); err != nil {
 		return nil, fmt.Errorf("the file %w", err)
@@ -290,9 +298,27 @@ func (h *Host) output(ctx context.Context, cmd *command, path string) ([]byte, e
 	case killed:
 		return nil, fmt.Errorf("describe did not end within %s", describeWait)
 	case err != nil:
-		return nil, fmt.Errorf("describe failed with %v: %s", err, shorten(said.reason()))
+		return nil, fmt.Errorf("describe %s", describeEnd(cmd.ProcessState, out, said))
 	case readErr != nil:
 		return nil, readErr
 	}
 	return bytes.TrimSpace(out), nil
+}
+
+// describeEnd says how a describe that failed ended, and the last it said.
+func describeEnd(st *os.ProcessState, out []byte, said *stderrLog) string {
+	how := fmt.Sprintf("ended with status %d", st.ExitCode())
+	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		how = fmt.Sprintf("was killed by signal %d (%s)", int(ws.Signal()), ws.Signal())
+	}
+	out = bytes.TrimSpace(out)
+	switch line := said.reason(); {
+	case line != "":
+		return how + ": " + shorten(line)
+	case len(out) > 0:
+		return fmt.Sprintf("%s after it printed %q", how, shorten(string(out)))
+	case said.silent():
+		return how + " and printed nothing"
+	}
+	return how + " and gave no reason"
 }

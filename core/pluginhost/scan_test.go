@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,6 +18,22 @@ func TestScanRefusesWhatItCannotUse(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "fails"), []byte("#!/bin/sh\necho my reason >&2\nexit 4\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	for name, script := range map[string]string{
+		"silent": "exit 3", "speaks": "echo half a line; exit 3", "shot": "kill -9 $$",
+		"informs": `echo '{"@level":"info","@message":"all is well"}' >&2; exit 3`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"provider-still", ".hidden", "gateway.lock", "notes.txt", "LICENSE", "provider-echo.sha256"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".provider-echo.swp"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +45,12 @@ func TestScanRefusesWhatItCannotUse(t *testing.T) {
 		"provider-old":     `speaks protocol 7, this gateway speaks 1`,
 		"provider-strange": `is of kind "oracle"; this gateway knows provider, tool and engine`,
 		"provider-badname": `has the name "../x": use lower-case letters, digits, '-' and '_', at most 64`,
-		"fails":            `describe failed with exit status 4: my reason`,
+		"fails":            `describe ended with status 4: my reason`,
+		"silent":           `describe ended with status 3 and printed nothing`,
+		"speaks":           `describe ended with status 3 after it printed "half a line"`,
+		"shot":             `describe was killed by signal 9 (killed) and printed nothing`,
+		"informs":          `describe ended with status 3 and gave no reason`,
+		"provider-still":   `provider-still is not executable: chmod +x it`,
 		"fine":             "",
 	}
 	got := h.Plugins()
@@ -40,6 +62,9 @@ func TestScanRefusesWhatItCannotUse(t *testing.T) {
 		if !known || i.LastError != reason || (i.State == Refused) != (reason != "") {
 			t.Errorf("%s: %s %q, want %q", i.Name, i.State, i.LastError, reason)
 		}
+	}
+	if names := h.TranslatorNames(); !slices.Equal(names, []string{"fine"}) {
+		t.Errorf("TranslatorNames() = %q, want the usable one", names)
 	}
 	logged.await(t, "level=ERROR", "plugin refused", "provider-garbage")
 }
@@ -184,5 +209,32 @@ func TestRunDirectoryIsPrivate(t *testing.T) {
 	})
 	if err != nil || sockets != 2 {
 		t.Errorf("%d sockets, %v, want the control and the data socket", sockets, err)
+	}
+}
+
+// An ordinary log line is nobody's last words.
+func TestReasonOfTheEnd(t *testing.T) {
+	t.Parallel()
+	const info, warn, fault = `{"@level":"info","@message":"confinement of queries"}`, `{"@level":"warn","@message":"low on memory"}`, `{"@level":"error","@message":"cannot go on"}`
+	tests := []struct {
+		lines []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{info}, ""},
+		{[]string{`{"@level":"debug","@message":"x"}`, `{"@message":"no level"}`}, ""},
+		{[]string{warn, info}, "low on memory"},
+		{[]string{warn, fault, info}, "cannot go on"},
+		{[]string{info, "out of luck", info}, "out of luck"},
+		{[]string{"panic: boom", "goroutine 1 [running]:", fault}, "panic: boom"},
+	}
+	for _, tt := range tests {
+		s := &stderrLog{log: slog.New(slog.DiscardHandler)}
+		for _, l := range tt.lines {
+			s.line(l)
+		}
+		if got := s.reason(); got != tt.want || s.silent() != (len(tt.lines) == 0) {
+			t.Errorf("reason of %q = %q, want %q", tt.lines, got, tt.want)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
@@ -20,6 +21,20 @@ func (h *Host) Translator(name string) (provider.Translator, provider.Manifest, 
 		return nil, provider.Manifest{}, false
 	}
 	return pluginTranslator{s}, p.provider, true
+}
+
+// TranslatorNames lists the names that Translator knows.
+func (h *Host) TranslatorNames() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var names []string
+	for _, p := range h.plugins {
+		if p.refused == "" && p.kind == boot.Provider {
+			names = append(names, p.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Tool returns the tool that serves a tool type.

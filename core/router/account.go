@@ -11,14 +11,26 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
+
+// noTranslator says that there is no plugin of that name, and which one may be
+// meant if tr can tell.
+func noTranslator(name string, tr Translators) error {
+	if l, ok := tr.(interface{ TranslatorNames() []string }); ok {
+		if near := spelling.Nearest(name, l.TranslatorNames()); near != "" {
+			return fmt.Errorf("translator: there is no translator plugin %q; did you mean %q?", name, near)
+		}
+	}
+	return fmt.Errorf("translator: there is no translator plugin %q; `sallyport plugin list` shows those that were found", name)
+}
 
 // newAccount joins a configured provider with its translator.
 func newAccount(name string, cfg Provider, tr Translators, out *egress.Egress) (*account, error) {
 	t, manifest, ok := tr.Translator(cfg.Translator)
 	if !ok {
-		return nil, fmt.Errorf("translator: there is no translator plugin %q; `sallyport plugin list` shows those that were found", cfg.Translator)
+		return nil, noTranslator(cfg.Translator, tr)
 	}
 	if !slices.Contains(manifest.Ops, provider.Generate) {
 		return nil, fmt.Errorf("translator: plugin %q cannot generate; it offers %v", cfg.Translator, manifest.Ops)

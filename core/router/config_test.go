@@ -147,6 +147,7 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ in, want string }{
 		{"providers: {p: {translator: nobody}}", `providers.p: translator: there is no translator plugin "nobody"`},
+		{"providers: {p: {translator: lnies}}", `there is no translator plugin "lnies"; did you mean "lines"?`},
 		{"providers: {p: {translator: lines}}", "providers.p: base_url is missing"},
 		{"providers: {p: {translator: lines, base_url: example.com}}", "providers.p: base_url must begin with https://"},
 		{"providers: {p: {translator: offline, base_url: \"https://h\"}}", "providers.p: base_url: translator \"offline\" answers without any network"},
@@ -173,6 +174,8 @@ func TestNewRefuses(t *testing.T) {
 
 // odd offers translators with manifests that do not fit.
 type odd struct{}
+
+func (odd) TranslatorNames() []string { return []string{"embedder", "lines", "offline"} }
 
 func (odd) Translator(name string) (provider.Translator, provider.Manifest, bool) {
 	m := lineManifest

@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -70,12 +71,21 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*DB, error) {
 		return nil, errors.New("state database: write sqlite:FILE or postgres://USER@HOST/DATABASE")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state database: %w", err)
+		return nil, fmt.Errorf("state database: %w", advise(err))
 	}
 	if err := db.migrate(ctx, log); err != nil {
-		return nil, errors.Join(fmt.Errorf("state database: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("state database: %w", advise(err)), db.Close())
 	}
 	return db, nil
+}
+
+// advise adds what to do when the operating system forbids the file, or SQLite
+// says that it cannot write.
+func advise(err error) error {
+	if errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "readonly database") {
+		return fmt.Errorf("%w; the data directory must belong to the user who runs the gateway (data: in the configuration)", err)
+	}
+	return err
 }
 
 func openSQLite(file string) (*DB, error) {

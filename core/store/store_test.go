@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -145,6 +146,34 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("error %q holds the password", err)
 			}
 		})
+	}
+}
+
+func TestAnUnwritableDatabaseSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	const hint = "; the data directory must belong to the user who runs the gateway (data: in the configuration)"
+	denied := &fs.PathError{Op: "mkdir", Path: "/d", Err: syscall.EACCES}
+	if err := advise(denied); err.Error() != "mkdir /d: permission denied"+hint || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("advise = %v", err)
+	}
+	if err := advise(errors.New("attempt to write a readonly database (8)")); !strings.HasSuffix(err.Error(), hint) {
+		t.Errorf("advise = %v", err)
+	}
+	if err := advise(fs.ErrNotExist); err != fs.ErrNotExist {
+		t.Errorf("advise = %v, want the error as it was", err)
+	}
+	if os.Geteuid() == 0 {
+		return // root may write everywhere
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if db, err := Open(t.Context(), "sqlite:"+filepath.Join(dir, "data", "state.db"), quiet()); err == nil {
+		db.Close()
+		t.Error("Open in a directory that cannot be written succeeded")
+	} else if !strings.HasSuffix(err.Error(), hint) {
+		t.Errorf("Open = %v, want the hint", err)
 	}
 }
 

@@ -154,7 +154,7 @@ func cache(t *testing.T) string {
 	return dir
 }
 
-var requirements = []string{"python/requirements.txt", "testdata/requirements.txt"}
+var requirements = []string{"python/requirements.txt", "python/requirements-databricks.txt", "testdata/requirements.txt"}
 
 // python makes a virtual environment with the pinned clients.
 func python(t *testing.T) string {
@@ -175,7 +175,7 @@ func python(t *testing.T) string {
 	}
 	run(t, nil, "python3", "-m", "venv", "--clear", venv)
 	run(t, nil, bin, "-m", "pip", "install", "--quiet", "uv==0.13.8") // its resolver needs seconds where pip's needs minutes
-	run(t, nil, filepath.Join(venv, "bin", "uv"), "pip", "install", "--quiet", "--python", bin, "-r", requirements[0], "-r", requirements[1])
+	run(t, nil, filepath.Join(venv, "bin", "uv"), "pip", "install", "--quiet", "--python", bin, "-r", requirements[0], "-r", requirements[1], "-r", requirements[2])
 	if err := os.WriteFile(stamp, want, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -109,8 +109,16 @@ func conclude(q question, fs []function, done []result) reply {
 	if f < 0 || fs[f].table == nil {
 		return reply{text: intro + tellOutputs(done)}
 	}
+	p, asked := planFor(q, fs[f:f+1])
 	if isRows {
-		return reply{text: intro + rows.tell(fs[f].table, q) + queryOf(last.call)}
+		text := rows.tell(fs[f].table) + queryOf(last.call)
+		switch {
+		case asked && p.problem != "":
+			text = p.problem + " What follows does not answer your question, for a call was required. " + text
+		case !asked:
+			text = "What follows does not answer your message, in which I found no question that I understand. " + text
+		}
+		return reply{text: intro + text}
 	}
 	tries := 0
 	for _, d := range done {
@@ -118,7 +126,7 @@ func conclude(q question, fs []function, done []result) reply {
 			tries++
 		}
 	}
-	if p, ok := planFor(q, fs[f:f+1]); ok && p.problem == "" && tries < maxTries {
+	if asked && p.problem == "" && tries < maxTries {
 		p.careful = true
 		if again := p.call(); again.args != last.call.Arguments {
 			return again
@@ -215,7 +223,7 @@ func about(r *or.Request, last int, q question, fs []function) string {
 	}
 	switch {
 	case len(tables) > 0:
-		fmt.Fprintf(&b, "I can count rows and give the sum, average, minimum and maximum of a column, also by another column, of: %s. For example: \"%s\". I did not find such a question in your message.", strings.Join(tables, "; "), fs[slices.IndexFunc(fs, func(f function) bool { return f.table != nil })].table.example())
+		fmt.Fprintf(&b, "I can count rows and give the sum, average, minimum and maximum of a column, also by another column and for rows with given values, numbers or years, of: %s. For example: \"%s\". I did not find such a question in your message.", strings.Join(tables, "; "), fs[slices.IndexFunc(fs, func(f function) bool { return f.table != nil })].table.example())
 	case len(others) > 0:
 		fmt.Fprintf(&b, "I can call a function whose name fits the question; on offer: %s. None fits what you wrote.", strings.Join(others, ", "))
 	case len(q.aggregates) > 0:

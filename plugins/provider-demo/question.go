@@ -4,37 +4,33 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // question is what the rules see in a message.
 type question struct {
-	text        string
-	tokens      []string // lower case
-	aggregates  []aggregate
-	distinct    bool
-	superlative string // DESC or ASC, of "which country has the most …"
+	text       string
+	tokens     []string // lower case
+	raw        []string // the tokens as they were written
+	comma      []bool   // a comma stands before the token
+	sentence   []int    // of each token
+	aggregates []aggregate
+	overall    []mention // "in total"
+	shouted    bool      // all in capitals
+	long       bool      // there are more tokens than the rules look at
 }
 
 // aggregate is one thing to compute, and where the message says so.
 type aggregate struct {
-	fn string // count, sum, avg, min, max
-	at int    // index of the token after its words
+	fn    string // count, sum, avg, min, max
+	words string // that say it
+	start int    // index of the first of them
+	at    int    // index of the token after them
 }
 
-var token = regexp.MustCompile(`[\p{L}\p{N}_]+(?:\.[\p{L}\p{N}_]+)*`)
-
-type phrase struct{ words, fn string }
-
-// phrases say an aggregate, the longer ones first.
-var phrases = []phrase{
-	{"average number of", "avg"}, {"mean number of", "avg"}, {"maximum number of", "max"}, {"highest number of", "max"}, {"minimum number of", "min"}, {"lowest number of", "min"},
-	{"total number of", "count"}, {"total count of", "count"}, {"number of", "count"}, {"count of", "count"}, {"how many", "count"},
-	{"count", "count"}, {"counts", "count"},
-	{"total", "sum"}, {"sum", "sum"}, {"sums", "sum"}, {"totals", "sum"},
-	{"average", "avg"}, {"avg", "avg"}, {"mean", "avg"}, {"averages", "avg"},
-	{"minimum", "min"}, {"min", "min"}, {"lowest", "min"}, {"smallest", "min"}, {"least", "min"}, {"earliest", "min"}, {"cheapest", "min"}, {"oldest", "min"},
-	{"maximum", "max"}, {"max", "max"}, {"highest", "max"}, {"largest", "max"}, {"biggest", "max"}, {"greatest", "max"}, {"latest", "max"}, {"newest", "max"},
-}
+// token is a number, a word or dotted name, or a sign.
+var token = regexp.MustCompile(`\d{1,3}(?:,\d{3})+(?:\.\d+)?\b|[\p{L}\p{N}_]+(?:\.[\p{L}\p{N}_]+)*|\.\d+|<>|[<>=!]=|[-!*/%&^#|]|\p{Sm}|\p{Sc}`)
 
 // maxTokens is how many words of a message the rules look at: a question that
 // they understand is shorter.
@@ -43,57 +39,88 @@ const maxTokens = 400
 // ask reads a message.
 func ask(text string) question {
 	q := question{text: text}
-	for _, t := range token.FindAllString(text, maxTokens) {
-		q.tokens = append(q.tokens, strings.ToLower(t))
-	}
+	q.split()
 	for i := 0; i < len(q.tokens); {
 		n := 1
 		for _, p := range phrases {
 			if ws := strings.Fields(p.words); q.has(i, ws) {
 				n = len(ws)
-				if !slices.ContainsFunc(q.aggregates, func(a aggregate) bool { return a.fn == p.fn }) {
-					q.aggregates = append(q.aggregates, aggregate{p.fn, i + n})
-				}
+				q.aggregates = append(q.aggregates, aggregate{p.fn, p.words, i, i + n})
 				break
 			}
 		}
-		switch q.tokens[i] {
-		case "distinct", "different", "unique":
-			q.distinct = true
+		for _, o := range overall {
+			if ws := strings.Fields(o); q.has(i, ws) {
+				n = len(ws)
+				q.overall = append(q.overall, mention{i, n})
+				break
+			}
 		}
 		i += n
 	}
-	q.rank()
 	return q
 }
 
-// rank finds "which country has the most …": then the extreme word orders the
-// groups and is itself no aggregate, if there is another one.
-func (q *question) rank() {
-	i := slices.Index(q.tokens, "which")
-	if i < 0 {
-		return
-	}
-	for j := i + 1; j < len(q.tokens); j++ {
-		word := q.tokens[j]
-		switch word {
-		case "most", "highest", "largest", "biggest", "greatest", "maximum":
-			q.superlative = "DESC"
-		case "fewest", "least", "lowest", "smallest", "minimum":
-			q.superlative = "ASC"
-		default:
+// dashes are written for a minus, too.
+var dashes = strings.NewReplacer("−", "-", "–", "-", "—", "-", "‑", "-")
+
+// split finds the tokens. A dash counts only as the sign of a number, and an
+// exclamation mark only before a word.
+func (q *question) split() {
+	text := dashes.Replace(q.text)
+	q.shouted = strings.ToUpper(text) == text
+	end, sentence, minus := 0, 0, false
+	const most = 2 * maxTokens // with signs that are left out
+	found := token.FindAllStringIndex(text, most)
+	q.long = len(found) == most
+	for _, at := range found {
+		between, word := text[end:at[0]], text[at[0]:at[1]]
+		before, _ := utf8.DecodeLastRuneInString(text[:at[0]])
+		after, _ := utf8.DecodeRuneInString(text[at[1]:])
+		prefix := !unicode.IsLetter(before) && !unicode.IsDigit(before)
+		if word == "-" {
+			minus = prefix && (unicode.IsDigit(after) || after == '.')
 			continue
 		}
-		extreme := map[string]string{"DESC": "max", "ASC": "min"}[q.superlative]
-		others := slices.DeleteFunc(slices.Clone(q.aggregates), func(a aggregate) bool { return a.fn == extreme })
-		switch {
-		case len(others) > 0:
-			q.aggregates = others
-		case word == "most" || word == "fewest" || word == "least":
-			q.aggregates = []aggregate{{"count", j + 1}}
+		if word == "!" && (!prefix || !unicode.IsLetter(after) && !unicode.IsDigit(after)) {
+			continue
 		}
-		return
+		if len(q.tokens) == maxTokens {
+			q.long = true
+			return
+		}
+		if minus {
+			word, minus = "-"+word, false
+		}
+		if strings.ContainsAny(between, ".?!;\n") {
+			sentence++
+		}
+		q.tokens = append(q.tokens, strings.ToLower(word))
+		q.raw = append(q.raw, word)
+		q.comma = append(q.comma, strings.ContainsAny(between, ",;"))
+		q.sentence = append(q.sentence, sentence)
+		end = at[1]
 	}
+}
+
+// tokensOf are the tokens of a value.
+func tokensOf(s string) []string {
+	q := question{text: s}
+	q.split()
+	return q.tokens
+}
+
+// asks reports whether the message asks for anything that the rules compute.
+func (q *question) asks() bool {
+	return len(q.aggregates) > 0 || slices.ContainsFunc(q.tokens, func(w string) bool { return ranks[w] != "" || w == "top" || w == "bottom" })
+}
+
+// word is token i, or nothing outside of the message.
+func (q *question) word(i int) string {
+	if i < 0 || i >= len(q.tokens) {
+		return ""
+	}
+	return q.tokens[i]
 }
 
 // has reports whether the tokens from i on are ws.

@@ -3,7 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -23,9 +24,8 @@ func readRows(text string) (rows, bool) {
 // maxRows is how many rows of a result are repeated.
 const maxRows = 100
 
-// tell says one row in a sentence, and several as a table. The digits are the
-// engine's own.
-func (r rows) tell(t *table, q question) string {
+// tell says one row in a sentence, and several as a table.
+func (r rows) tell(t *table) string {
 	switch len(r.Rows) {
 	case 0:
 		return "The table " + t.name + " has no row for that."
@@ -36,10 +36,10 @@ func (r rows) tell(t *table, q question) string {
 				said = append(said, fmt.Sprintf("the %s is %s", c, cell(r.Rows[0][i])))
 			}
 		}
-		return "In " + t.name + ", " + join(said) + "." + unplaced(t, q)
+		return "In " + t.name + ", " + join(said) + "."
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "This is what %s says.%s\n\n| %s |\n|%s\n", t.name, unplaced(t, q), strings.Join(r.Columns, " | "), strings.Repeat(" --- |", len(r.Columns)))
+	fmt.Fprintf(&b, "This is what %s says.\n\n| %s |\n|%s\n", t.name, strings.Join(r.Columns, " | "), strings.Repeat(" --- |", len(r.Columns)))
 	for i, row := range r.Rows {
 		if i == maxRows {
 			fmt.Fprintf(&b, "\nand %d more rows", len(r.Rows)-maxRows)
@@ -54,32 +54,7 @@ func (r rows) tell(t *table, q question) string {
 	if r.Truncated {
 		b.WriteString("\nThere are more rows than these.")
 	}
-	return b.String()
-}
-
-// conditional words begin conditions that the rules do not know.
-var conditional = []string{"where", "above", "below", "over", "under", "than", "since", "before", "after", "between", "except", "without", "only", "not"}
-
-// unplaced warns of what in the question had no part in the query: the rules
-// know no condition but the sample values of a column.
-func unplaced(t *table, q question) string {
-	var unknown []string
-	for _, c := range append(names(q.text), numbers.FindAllString(q.text, -1)...) {
-		for _, w := range token.FindAllString(strings.ToLower(c), -1) {
-			if !t.knows(w) && !slices.Contains(unknown, c) {
-				unknown = append(unknown, c)
-			}
-		}
-	}
-	for _, w := range conditional {
-		if i := slices.Index(q.tokens, w); i >= 0 && !(w == "not" && i+1 < len(q.tokens) && t.knows(q.tokens[i+1])) {
-			unknown = append(unknown, w)
-		}
-	}
-	if len(unknown) == 0 {
-		return ""
-	}
-	return " I did not understand “" + strings.Join(unknown, "”, “") + "” in your question: as a condition I know only the sample values of a column, so this was not applied."
+	return strings.TrimRight(b.String(), "\n")
 }
 
 func join(list []string) string {
@@ -89,11 +64,29 @@ func join(list []string) string {
 	return strings.Join(list[:len(list)-1], ", ") + " and " + list[len(list)-1]
 }
 
-// cell is a JSON value for people: a string without its quotes.
+// cell is a JSON value for people: a string without its quotes, and a number
+// with a fraction rounded.
 func cell(v json.RawMessage) string {
 	var s string
 	if json.Unmarshal(v, &s) == nil && string(v) != "null" {
 		return strings.ReplaceAll(s, "\n", " ")
 	}
-	return string(v)
+	return rounded(string(v))
+}
+
+// rounded shows a number with a fraction to six decimals, a small one to six
+// digits. Anything else, and what a float cannot hold, stays as it is.
+func rounded(v string) string {
+	const digits, exact = 6, 1 << 53
+	if !strings.ContainsAny(v, ".eE") {
+		return v
+	}
+	x, err := strconv.ParseFloat(v, 64)
+	switch {
+	case err != nil, math.Abs(x) >= exact:
+		return v
+	case math.Abs(x) < 1:
+		return strconv.FormatFloat(x, 'g', digits, 64)
+	}
+	return strings.TrimRight(strings.TrimRight(strconv.FormatFloat(x, 'f', digits, 64), "0"), ".")
 }

@@ -16,6 +16,7 @@ type column struct {
 	name, typ string
 	words     []string // of the name
 	samples   []string
+	tokens    [][]string // of each sample
 }
 
 var (
@@ -50,7 +51,9 @@ func readTable(description string) *table {
 		c.words = nameWords(c.name)
 		if s := sampleList.FindStringSubmatch(l); s != nil {
 			for _, v := range sampleText.FindAllStringSubmatch(s[1], -1) {
-				c.samples = append(c.samples, strings.ReplaceAll(v[1], "''", "'"))
+				sample := strings.ReplaceAll(v[1], "''", "'")
+				c.samples = append(c.samples, sample)
+				c.tokens = append(c.tokens, tokensOf(sample))
 			}
 		}
 		t.columns = append(t.columns, c)
@@ -106,8 +109,8 @@ func (t *table) columnList() string {
 
 // example is a question that the demo understands.
 func (t *table) example() string {
-	number := slices.IndexFunc(t.columns, func(c column) bool { return c.numeric() && !strings.HasSuffix(c.name, "id") })
-	group := slices.IndexFunc(t.columns, func(c column) bool { return strings.HasPrefix(c.typ, "VARCHAR") || c.typ == "STRING" })
+	number := slices.IndexFunc(t.columns, func(c column) bool { return measure(&c) })
+	group := slices.IndexFunc(t.columns, func(c column) bool { return c.text() })
 	switch {
 	case number >= 0 && group >= 0:
 		return "What is the average " + t.columns[number].name + " by " + t.columns[group].name + " in " + t.short() + "?"
@@ -117,9 +120,9 @@ func (t *table) example() string {
 	return "How many rows has " + t.short() + "?"
 }
 
-func (c column) boolean() bool { return strings.HasPrefix(c.typ, "BOOL") }
+func (c *column) boolean() bool { return strings.HasPrefix(c.typ, "BOOL") }
 
-func (c column) numeric() bool {
+func (c *column) numeric() bool {
 	for _, p := range []string{"TINYINT", "SMALLINT", "INT", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINT", "UBIGINT", "FLOAT", "DOUBLE", "REAL", "DECIMAL", "NUMERIC", "LONG", "SHORT", "BYTE"} {
 		if strings.HasPrefix(c.typ, p) && !strings.HasPrefix(c.typ, "INTERVAL") && !strings.HasSuffix(c.typ, "]") {
 			return true
@@ -128,19 +131,30 @@ func (c column) numeric() bool {
 	return false
 }
 
-// knows reports whether a word is part of a name or a sample of the table, or
-// says an aggregate.
-func (t *table) knows(w string) bool {
-	fits := func(name string) bool {
-		return slices.ContainsFunc(append(token.FindAllString(strings.ToLower(name), -1), nameWords(name)...), func(n string) bool { return stem(n) == stem(w) })
-	}
-	if fits(t.name) {
-		return true
-	}
-	for _, c := range t.columns {
-		if fits(c.name) || slices.ContainsFunc(c.samples, fits) {
+// id reports whether the numbers of the column only name things.
+func (c *column) id() bool {
+	return len(c.words) > 0 && c.words[len(c.words)-1] == "id"
+}
+
+func (c *column) text() bool {
+	for _, p := range []string{"VARCHAR", "STRING", "TEXT", "CHAR", "ENUM"} {
+		if strings.HasPrefix(c.typ, p) && !strings.HasSuffix(c.typ, "]") {
 			return true
 		}
 	}
-	return slices.ContainsFunc(phrases, func(p phrase) bool { return slices.Contains(strings.Fields(p.words), w) })
+	return false
+}
+
+// temporal reports whether the column has days.
+func (c *column) temporal() bool {
+	return (strings.HasPrefix(c.typ, "DATE") || strings.HasPrefix(c.typ, "TIMESTAMP")) && !strings.HasSuffix(c.typ, "]")
+}
+
+// kind reports whether the column is what a word such as "cheapest" or
+// "oldest" is about.
+func (c *column) kind(k string) bool {
+	if k == "time" {
+		return c.temporal()
+	}
+	return measure(c) && slices.ContainsFunc([]string{"price", "cost", "amount", "fee"}, func(w string) bool { return slices.Contains(c.words, w) })
 }

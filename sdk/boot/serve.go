@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	memoryLimit   = 256 << 20              // soft limit of the Go heap when GOMEMLIMIT says nothing
+	memoryLimit   = 160 << 20              // soft limit of the Go heap when GOMEMLIMIT says nothing
 	collectAt     = 400                    // GOGC when the environment says nothing: a plugin's live heap is a few MiB, and collecting at twice that took a third of a translator's time
 	parentPoll    = 500 * time.Millisecond // how often the parent is looked for
 	stopGrace     = 2 * time.Second        // from asking the server to stop to leaving anyway

@@ -57,7 +57,7 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "check a configuration file",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	file := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -83,11 +83,10 @@ func checkCommand() *cobra.Command {
 }
 
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "look at the configuration"}
 	show := &cobra.Command{
 		Use:   "show",
 		Short: "print the configuration with all defaults filled in; secrets are never shown",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	file := configFlag(show)
 	show.Flags().Bool("effective", true, "with the defaults filled in")
@@ -98,6 +97,5 @@ func configCommand() *cobra.Command {
 		}
 		return yaml.NewEncoder(cmd.OutOrStdout(), yaml.OmitEmpty(), yaml.Indent(2), yaml.IndentSequence(true)).Encode(cfg)
 	}
-	cmd.AddCommand(show)
-	return cmd
+	return group(&cobra.Command{Use: "config", Short: "look at the configuration"}, show)
 }

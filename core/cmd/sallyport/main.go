@@ -8,9 +8,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sallyport-gateway/sallyport/core/spelling"
 )
 
 // version is set by the linker.
@@ -36,10 +40,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), checkCommand(), configCommand(), tokenCommand(), pluginCommand())
+	root.AddCommand(serveCommand(), checkCommand(), configCommand(), tokenCommand(), pluginCommand(), versionCommand())
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if rest, ok := strings.CutPrefix(err.Error(), "unknown command "); ok && cmd == root { // cobra's own refusal
+		if quoted, qerr := strconv.QuotedPrefix(rest); qerr == nil {
+			word, _ := strconv.Unquote(quoted)
+			err = unknownCommand(root, word)
+		}
 	}
 	fmt.Fprintln(stderr, "sallyport:", err)
 	if _, ok := errors.AsType[usageError](err); ok {
@@ -50,3 +60,47 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type usageError struct{ error }
+
+// group makes cmd the parent of subs: alone it prints its help, and a word that
+// is none of them is a wrong use.
+func group(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(subs...)
+	cmd.DisableFlagsInUseLine = true
+	cmd.FParseErrWhitelist.UnknownFlags = true // they are those of the command that was meant
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		return nil
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+func unknownCommand(parent *cobra.Command, word string) error {
+	var names []string
+	for _, c := range parent.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if near := spelling.Nearest(word, names); near != "" {
+		return usageError{fmt.Errorf("unknown command %q for %q; did you mean %q?", word, parent.CommandPath(), near)}
+	}
+	return usageError{fmt.Errorf("unknown command %q for %q; there is %s", word, parent.CommandPath(), strings.Join(names, ", "))}
+}
+
+// noArgs is the Args of a command that takes none.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no argument: what is %q?", cmd.CommandPath(), args[0])}
+	}
+	return nil
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Args: noArgs,
+		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "sallyport version", version) },
+	}
+}

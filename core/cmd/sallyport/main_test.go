@@ -40,7 +40,17 @@ func TestWrongUse(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"tokne"}, 1, "token"},
+		{[]string{"tokne"}, 2, `unknown command "tokne" for "sallyport"; did you mean "token"?`},
+		{[]string{"tokne", "create", "-p", "x"}, 2, `did you mean "token"?`},
+		{[]string{"xyzzy"}, 2, `unknown command "xyzzy" for "sallyport"; there is check`},
+		{[]string{"--no-such-flag"}, 2, "--no-such-flag"},
+		{[]string{"token", "craete"}, 2, `unknown command "craete" for "sallyport token"; did you mean "create"?`},
+		{[]string{"token", "craete", "-c", file, "--principal", "x"}, 2, `did you mean "create"?`},
+		{[]string{"plugin", "lits"}, 2, `did you mean "list"?`},
+		{[]string{"config", "xyzzy"}, 2, `unknown command "xyzzy" for "sallyport config"; there is show`},
+		{[]string{"token", "list", "mine"}, 2, `sallyport token list takes no argument: what is "mine"?`},
+		{[]string{"token", "revoke"}, 2, "which token? give the id that `sallyport token list` shows"},
+		{[]string{"token", "revoke", "a", "b"}, 2, "one token at a time"},
 		{[]string{"serve", "--no-such-flag"}, 2, "--no-such-flag"},
 		{[]string{"serve", "--listen", "nowhere", "-c", file}, 2, "host:port"},
 		{[]string{"serve", "--log-level", "loud"}, 2, "debug, info, warn or error"},
@@ -56,6 +66,25 @@ func TestWrongUse(t *testing.T) {
 		code, _, errs := command(t, tt.args...)
 		if code != tt.code || !strings.Contains(errs, tt.want) {
 			t.Errorf("%v: got exit code %d and %q, want %d and %q", tt.args, code, errs, tt.code, tt.want)
+		}
+	}
+}
+
+func TestRightUse(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"version"}, "sallyport version " + version + "\n"},
+		{[]string{"--version"}, "sallyport version " + version + "\n"},
+		{nil, "Available Commands"},
+		{[]string{"token"}, "create      make a token"},
+		{[]string{"token", "--help"}, "create      make a token"},
+		{[]string{"help", "token", "create"}, "--principal"},
+	} {
+		if code, out, errs := command(t, tt.args...); code != 0 || !strings.Contains(out, tt.want) {
+			t.Errorf("%v: got exit code %d, %q, %q, want %q", tt.args, code, out, errs, tt.want)
 		}
 	}
 }
@@ -89,7 +118,7 @@ func TestCheck(t *testing.T) {
 		if err := os.WriteFile(file, bytes.Replace(b, []byte("translator: demo"), []byte("translator: demoo"), 1), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if code, _, errs := command(t, "check", "-c", file); code != 1 || !strings.Contains(errs, "demoo") {
+		if code, _, errs := command(t, "check", "-c", file); code != 1 || !strings.Contains(errs, `"demoo"; did you mean "demo"?`) {
 			t.Errorf("got exit code %d and %q", code, errs)
 		}
 	})
@@ -136,5 +165,35 @@ func TestPluginList(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("the list lacks %q:\n%s", want, out)
 		}
+	}
+}
+
+func TestPluginListSaysWhyAPluginIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"provider-demo": 0o644, "broken": 0o755, "gateway.lock": 0o644} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexit 3\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := configFile(t, "")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, bytes.Replace(b, []byte(gatewaytest.Plugins(t)), []byte(dir), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := command(t, "plugin", "list", "-c", file)
+	for _, want := range []string{
+		"broken refused: describe ended with status 3 and printed nothing\n",
+		"provider-demo refused: provider-demo is not executable: chmod +x it\n",
+	} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("got exit code %d, %q and the list\n%s, want %q", code, errs, out, want)
+		}
+	}
+	if strings.Contains(out, "gateway.lock") {
+		t.Errorf("a file that is no program is listed:\n%s", out)
 	}
 }

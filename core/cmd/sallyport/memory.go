@@ -11,9 +11,9 @@ import (
 // heap. GOGC and GOMEMLIMIT overrule it.
 func limitMemory() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(300)
+		debug.SetGCPercent(200)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(512 << 20)
+		debug.SetMemoryLimit(384 << 20)
 	}
 }

@@ -13,15 +13,15 @@ import (
 )
 
 func pluginCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "look at the plugins"}
-	list := &cobra.Command{Use: "list", Short: "list the plugins that would be used", Args: cobra.NoArgs}
+	list := &cobra.Command{Use: "list", Short: "list the plugins that would be used", Args: noArgs}
 	file := configFlag(list)
 	list.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load(*file)
 		if err != nil {
 			return err
 		}
-		h, err := pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		// Why a plugin is refused stands in the list.
+		h, err := pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
@@ -31,10 +31,17 @@ func pluginCommand() *cobra.Command {
 		for _, p := range h.Plugins() {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Kind, p.Name, p.Version, p.State, p.Path)
 		}
-		return w.Flush()
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		for _, p := range h.Plugins() {
+			if p.LastError != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", p.Name, p.State, p.LastError)
+			}
+		}
+		return nil
 	}
-	cmd.AddCommand(list)
-	return cmd
+	return group(&cobra.Command{Use: "plugin", Short: "look at the plugins"}, list)
 }
 
 func closeHost(h *pluginhost.Host) {

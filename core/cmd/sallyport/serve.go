@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,7 +31,7 @@ func serveCommand() *cobra.Command {
 		Short: "run the gateway",
 		Long: "Run the gateway. Without a configuration file it serves the demo model and sample tables on " + config.DefaultAddress +
 			", keeps its data in ./sallyport-data, and adds every provider whose usual environment variable is set.",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(cmd)
 	welcome := cmd.Flags().Bool("welcome", false, "print the URL, the administrator's token and a first request")
@@ -65,6 +67,12 @@ func logger(w io.Writer, level string) (*slog.Logger, error) {
 
 func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writer, log *slog.Logger) error {
 	limitMemory()
+	slog.SetDefault(log)
+	l, err := gateway.Listen(cfg) // before anything is written: a taken port is the usual mistake
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	if dir := cfg.Samples(); dir != "" {
 		if err := writeSamples(dir, log); err != nil {
 			return err
@@ -84,14 +92,12 @@ func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writ
 	if err := g.ServeControl(ctx); err != nil {
 		return err
 	}
-	l, err := g.Listen()
+	token, fresh, err := firstToken(ctx, cfg, g)
 	if err != nil {
 		return err
 	}
-	token, fresh, err := firstToken(ctx, cfg, g)
-	if err != nil {
-		l.Close()
-		return err
+	if fresh {
+		log.Info("the administrator has a token", "principal", cfg.Administrator(), "file", filepath.Join(cfg.Data.Dir, adminToken))
 	}
 	url := g.URL(l.Addr())
 	if f, ok := stdout.(*os.File); welcome || fresh && ok && term.IsTerminal(int(f.Fd())) {
@@ -136,11 +142,17 @@ func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (to
 	if err != nil {
 		return "", false, fmt.Errorf("administrator's token: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(cfg.Data.Dir, ".token-*") // 0600, and never through a link that lies there
 	if err == nil {
 		_, err = fmt.Fprintln(f, token)
 		if cerr := f.Close(); err == nil {
 			err = cerr
+		}
+		if err == nil {
+			err = os.Rename(f.Name(), path)
+		}
+		if err != nil {
+			os.Remove(f.Name())
 		}
 	}
 	if err != nil {
@@ -151,20 +163,30 @@ func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (to
 
 // greet prints what a newcomer needs for a first request.
 func greet(w io.Writer, cfg *config.Config, url, token string) {
-	fmt.Fprintf(w, "\nSallyport is ready.\n\n  URL    %s\n  token  %s\n", url, token)
+	about := "Ask the demo model about the sample table of customer reviews:"
+	body := `{"model": "databricks-demo", "input": "What is the average stars by country?", "tools": [{"type": "table", "table": {"name": "main.sales.reviews"}}]}`
 	if cfg.Samples() == "" {
-		fmt.Fprintln(w)
-		return
+		about = "A first request:"
+		body = fmt.Sprintf(`{"model": %q, "input": "Hello!"}`, slices.Min(slices.Collect(maps.Keys(cfg.Models))))
+	}
+	if token == "" {
+		token = "<token>"
+		fmt.Fprintln(w, "\nThe configuration has no administrator; make a token with `sallyport token create --principal NAME`.")
 	}
 	fmt.Fprintf(w, `
-Ask the demo model about the sample table of customer reviews:
+Sallyport is ready.
 
-  curl -s %s/ai-gateway/mlflow/v1/responses \
-    -H "Authorization: Bearer %s" \
+  URL    %[1]s
+  token  %[2]s
+
+%[3]s
+
+  curl -s %[1]s/ai-gateway/mlflow/v1/responses \
+    -H "Authorization: Bearer %[2]s" \
     -H "Content-Type: application/json" \
-    -d '{"model": "databricks-demo", "input": "What is the average stars by country?", "tools": [{"type": "table", "table": {"name": "main.sales.reviews"}}]}'
+    -d '%[4]s'
 
 Stop with Ctrl-C.
 
-`, url, token)
+`, url, token, about, body)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -17,13 +18,11 @@ import (
 )
 
 func tokenCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "token",
 		Short: "create, list and revoke access tokens",
 		Long:  "Create, list and revoke access tokens: through the running gateway's control socket, or in its database when none runs.",
-	}
-	cmd.AddCommand(tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
-	return cmd
+	}, tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
 }
 
 // withTokens calls f with the running gateway, or with its store.
@@ -54,7 +53,7 @@ func tokenCreateCommand() *cobra.Command {
 		Use:     "create",
 		Short:   "make a token and print it; it is shown only this once",
 		Example: "  sallyport token create --principal alice@example.com --lifetime 90d --comment laptop",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	file := configFlag(cmd)
 	principal := cmd.Flags().StringP("principal", "p", "", "user or service `name` the token speaks for")
@@ -83,7 +82,7 @@ func tokenCreateCommand() *cobra.Command {
 }
 
 func tokenListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "list the tokens, never their text", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "list the tokens, never their text", Args: noArgs}
 	file := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withTokens(cmd.Context(), *file, func(t gateway.Tokens) error {
@@ -103,7 +102,7 @@ func tokenListCommand() *cobra.Command {
 }
 
 func tokenRevokeCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "revoke ID", Short: "make a token invalid, within a second", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "revoke ID", Short: "make a token invalid, within a second", Args: oneToken}
 	file := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return withTokens(cmd.Context(), *file, func(t gateway.Tokens) error {
@@ -115,6 +114,16 @@ func tokenRevokeCommand() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+func oneToken(_ *cobra.Command, args []string) error {
+	switch len(args) {
+	case 0:
+		return usageError{errors.New("which token? give the id that `sallyport token list` shows")}
+	case 1:
+		return nil
+	}
+	return usageError{errors.New("one token at a time: give one id")}
 }
 
 func day(t time.Time) string {

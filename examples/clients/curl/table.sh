@@ -4,7 +4,7 @@
 set -eu
 : "${SALLYPORT_URL:=http://127.0.0.1:8080}"
 : "${SALLYPORT_TOKEN:?set it to a token, such as the content of sallyport-data/admin-token}"
-question=${1:-What is the average stars by country?}
+question=$(printf '%s' "${1:-What is the average stars by country?}" | sed 's/\\/\\\\/g; s/"/\\"/g')
 
 curl --silent --show-error --fail-with-body --no-buffer \
   "$SALLYPORT_URL/ai-gateway/mlflow/v1/responses" \

@@ -1,8 +1,13 @@
 """The plain OpenAI client: a hosted table, first at once, then streamed."""
 
 import os
+import warnings
 
 from openai import OpenAI
+
+# The package has no type for a hosted table and says so at length when it
+# rebuilds the response.
+warnings.filterwarnings("ignore", message="Pydantic serializer warnings")
 
 client = OpenAI(
     base_url=os.environ.get("SALLYPORT_URL", "http://127.0.0.1:8080") + "/ai-gateway/mlflow/v1",

@@ -1,0 +1,100 @@
+package gateway_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
+	"github.com/sallyport-gateway/sallyport/examples/samples"
+)
+
+// BenchmarkRequest is one request through the whole gateway, plugin processes
+// included, beside the same reply fetched directly in the same run. CPU is that
+// of this process (client, upstream and gateway) and all plugins: what the
+// gateway costs is the difference.
+func BenchmarkRequest(b *testing.B) {
+	w := newWorld(b, samples.Seed)
+	w.openai.Repeat(upstream.Turn{Text: strings.Repeat("All is well. ", 100)})
+	const chunks = 100
+	for _, streamed := range []bool{false, true} {
+		body := fmt.Sprintf(`{"model":"%%s","input":[{"type":"message","role":"user","content":"How are you?"}],"stream":%t}`, streamed)
+		for _, to := range []struct{ name, url, token, model string }{
+			{"direct", w.openai.URL + "/responses", w.secrets.openai, "gpt-5.2"},
+			{"gateway", w.URL + "/ai-gateway/mlflow/v1/responses", w.token, gpt},
+		} {
+			b.Run(fmt.Sprintf("streamed=%t/%s", streamed, to.name), func(b *testing.B) {
+				post(b, to.url, to.token, fmt.Sprintf(body, to.model)) // plugins start
+				before := w.cpu(b)
+				for n := 0; b.Loop(); n++ {
+					post(b, to.url, to.token, fmt.Sprintf(body, to.model))
+					if n%100 == 0 {
+						w.openai.Reset() // it remembers every request
+						w.openai.Repeat(upstream.Turn{Text: strings.Repeat("All is well. ", 100)})
+					}
+				}
+				spent := float64(w.cpu(b)-before) / float64(b.N) / 1000
+				b.ReportMetric(spent, "cpu-µs/op")
+				if streamed {
+					b.ReportMetric(spent/chunks, "cpu-µs/chunk")
+				}
+			})
+		}
+	}
+}
+
+func post(b *testing.B, url, token, body string) {
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, bytes.NewReader([]byte(body)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	reply, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 || !bytes.Contains(reply, []byte("All is well.")) {
+		b.Fatalf("got %d %.300s (%v)", resp.StatusCode, reply, err)
+	}
+}
+
+// cpu is the time, in nanoseconds, that this process and the plugins have
+// spent on processors.
+func (w *world) cpu(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	total := u.Utime.Nano() + u.Stime.Nano()
+	for _, p := range w.Plugins() {
+		if p.PID == 0 {
+			continue
+		}
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.PID))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, t := range tasks {
+			text, err := os.ReadFile(t)
+			if err != nil {
+				continue // the thread has ended
+			}
+			ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			total += ns
+		}
+	}
+	return total
+}
