@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"core/supervisor/...":       {"core/supervisor/...", "core/router", "core/toolset", "core/access", "core/secret", "sdk/..."},
 	"core/toolset":              {"core/spelling", "core/router", "core/catalog", "core/access", "core/secret", "sdk/..."},
 	"core/router":               {"core/spelling", "core/access", "core/egress", "core/secret", "sdk/..."},
-	"core/catalog":              {"core/access", "core/delta", "core/secret", "sdk/..."},
+	"core/catalog":              {"core/spelling", "core/access", "core/delta", "core/secret", "sdk/..."},
 	"core/access":               {"core/spelling", "core/store", "core/secret", "sdk/..."},
 	"core/pluginhost":           {"core/secret", "sdk/..."},
 	"core/store":                {"core/secret"},
