@@ -35,6 +35,7 @@ const DefaultAddress = "127.0.0.1:8080"
 type Config struct {
 	Version   int      `yaml:"version"`    // of the file format; must be 1
 	Listen    Listen   `yaml:"listen"`     // address, or {address, tls, trusted_proxies}
+	Metrics   string   `yaml:"metrics"`    // host:port of a second listener, for Prometheus: GET /metrics without a token; none if empty
 	PublicURL string   `yaml:"public_url"` // how clients reach the gateway; http://<listen> if empty
 	Data      Data     `yaml:"data"`       // directory, or {log, tables, state}; ./sallyport-data if empty
 	Plugins   []string `yaml:"plugins"`    // directories of plugin programs; bin/plugins beside the binary if empty
@@ -203,6 +204,13 @@ func (c *Config) finish() error {
 	}
 	if err := Address(c.Listen.Address); err != nil {
 		bad("listen: %w", err)
+	}
+	if c.Metrics != "" {
+		if err := Address(c.Metrics); err != nil {
+			bad("metrics: %w", err)
+		} else if c.Metrics == c.Listen.Address && !strings.HasSuffix(c.Metrics, ":0") {
+			bad("metrics: %q is where the gateway itself listens; metrics have an address of their own", c.Metrics)
+		}
 	}
 	if (c.Listen.TLS.Cert == "") != (c.Listen.TLS.Key == "") {
 		bad("listen.tls: cert and key go together")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
@@ -89,6 +90,7 @@ func (g *Gateway) control() http.Handler {
 	mux.HandleFunc("DELETE /tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, direct.RevokeToken(r.Context(), r.PathValue("id")))
 	})
+	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, _ *http.Request) { answer(w, g.Plugins(), nil) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if uid, ok := peerUID(r.Context()); !ok || uid != os.Getuid() {
 			answer(w, nil, apierror.New(apierror.Denied, "only the user who runs the gateway may use its control socket"))
@@ -127,41 +129,53 @@ func (d direct) RevokeToken(ctx context.Context, id string) error { return d.s.R
 
 // Control reaches the gateway that runs over the data directory dir. It
 // returns an error when none runs there.
-func Control(dir string) (Tokens, error) {
+func Control(dir string) (*Running, error) {
 	path := filepath.Join(dir, ControlSocket)
 	c, err := net.Dial("unix", path)
 	if err != nil {
 		return nil, err
 	}
 	c.Close()
-	return remote{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &Running{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 	}}}, nil
 }
 
-type remote struct{ c *http.Client }
+// Running is a gateway that runs in another process of this user.
+type Running struct{ c *http.Client }
 
-func (m remote) CreateToken(ctx context.Context, r TokenRequest) (string, access.TokenInfo, error) {
+var _ Tokens = (*Running)(nil)
+
+// Plugins describes its plugins and their processes.
+func (m *Running) Plugins(ctx context.Context) ([]pluginhost.Info, error) {
+	var v []pluginhost.Info
+	return v, m.do(ctx, "GET", "/plugins", nil, &v)
+}
+
+// CreateToken makes a token.
+func (m *Running) CreateToken(ctx context.Context, r TokenRequest) (string, access.TokenInfo, error) {
 	var v created
 	err := m.do(ctx, "POST", "/tokens", r, &v)
 	return v.Secret, v.Token, err
 }
 
-func (m remote) ListTokens(ctx context.Context) ([]access.TokenInfo, error) {
+// ListTokens lists all tokens.
+func (m *Running) ListTokens(ctx context.Context) ([]access.TokenInfo, error) {
 	var v []access.TokenInfo
 	return v, m.do(ctx, "GET", "/tokens", nil, &v)
 }
 
-func (m remote) RevokeToken(ctx context.Context, id string) error {
+// RevokeToken ends a token.
+func (m *Running) RevokeToken(ctx context.Context, id string) error {
 	if id == "" {
 		return errors.New("which token? give the id that `sallyport token list` shows")
 	}
 	return m.do(ctx, "DELETE", "/tokens/"+id, nil, &struct{}{})
 }
 
-func (m remote) do(ctx context.Context, method, path string, in, out any) error {
+func (m *Running) do(ctx context.Context, method, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err

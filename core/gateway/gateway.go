@@ -157,6 +157,11 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	g.state.Store(&st)
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	metricsEnded, err := g.serveMetrics(base)
+	if err != nil {
+		return err
+	}
+	defer func() { stop(); <-metricsEnded }()
 	srv, l := g.api.Server(base, l)
 	ended := make(chan error, 1)
 	go func() {
@@ -174,7 +179,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	g.log.Info("shutting down", "grace", g.cfg.Shutdown)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Shutdown)
 	defer cancel()
-	err := srv.Shutdown(grace)
+	err = srv.Shutdown(grace)
 	if err != nil {
 		g.log.Warn("requests were still running at the end of the grace time", "grace", g.cfg.Shutdown)
 		stop() // their contexts end, so streams get their last event

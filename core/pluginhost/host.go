@@ -39,6 +39,7 @@ type Host struct {
 	log     *slog.Logger
 	run     *runDir
 	starter *starter
+	metrics *metrics
 	ctx     context.Context // ends with Close: of the host's own work, not of calls
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // every goroutine of the host
@@ -76,7 +77,7 @@ func New(cfg Config, log *slog.Logger) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, log: log, run: run, starter: newStarter(), slots: make(map[key]*slot)}
+	h := &Host{cfg: cfg, log: log, run: run, starter: newStarter(), metrics: newMetrics(), slots: make(map[key]*slot)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	ps, err := h.scan(h.ctx)
 	if err != nil {
@@ -241,10 +242,26 @@ type Info struct {
 	Restarts  int           `json:"restarts,omitempty"`
 	RetryIn   time.Duration `json:"retry_in,omitempty"` // of Broken
 	LastError string        `json:"last_error,omitempty"`
+
+	Calls  uint64        `json:"calls,omitempty"`  // of a tool also its openings; of a provider its translations
+	Errors uint64        `json:"errors,omitempty"` // calls that failed, those given up by the caller apart
+	P50    time.Duration `json:"p50,omitempty"`    // of the calls of the last ten minutes
+	P99    time.Duration `json:"p99,omitempty"`
+	Memory int64         `json:"memory,omitempty"` // resident bytes of its processes
 }
 
 // Plugins describes every program found, by kind and name.
 func (h *Host) Plugins() []Info {
+	infos := h.infos()
+	for k := range infos {
+		if i := &infos[k]; i.State != Refused {
+			h.metrics.of(slotName{i.Kind, i.Name}).summary(i)
+		}
+	}
+	return infos
+}
+
+func (h *Host) infos() []Info {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	infos := make([]Info, 0, len(h.plugins))

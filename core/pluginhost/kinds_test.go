@@ -15,7 +15,7 @@ import (
 func TestTool(t *testing.T) {
 	t.Parallel()
 	h, _ := start(t, Config{Dirs: []string{plugins(t, "tool-demo")}})
-	tl, m, ok := h.Tool("demo")
+	tl, m, ok := h.Tool("demo", "")
 	if !ok || m.Type != "demo" || m.Version != "1.2.3" {
 		t.Fatalf("Tool = %+v, %t", m, ok)
 	}

@@ -43,6 +43,7 @@ type process struct {
 	name    string
 	log     *slog.Logger
 	program *program
+	stats   stats
 	client  *goplugin.Client
 	conn    *grpc.ClientConn
 	dir     string
@@ -65,7 +66,7 @@ func (h *Host) startProcess(p *plugin, principal string) (*process, error) {
 		return nil, fmt.Errorf("plugin %q: directory: %w", p.name, err)
 	}
 	log := h.log.With("plugin", p.name)
-	proc := &process{name: p.name, log: log, dir: dir, started: time.Now()}
+	proc := &process{name: p.name, log: log, stats: h.metrics.of(p.slot()), dir: dir, started: time.Now()}
 	abort := func() bool { return true }
 	defer func() { abort() }()
 	proc.client = goplugin.NewClient(&goplugin.ClientConfig{
@@ -125,6 +126,7 @@ func (pr *process) connect(p *plugin) error {
 	case boot.Provider:
 		pr.translator = provider.NewClient(provider.ClientConfig{
 			Name: p.name, Dial: pr.dial(provider.Dialer(pr.conn, pr.program.pid, pr.dir)), Gone: pr.gone,
+			Ended: func(begun time.Time, err error) { pr.stats.took(opExchange, begun, err) },
 		})
 	case boot.Tool:
 		pr.tool = tool.NewClient(pr.conn)

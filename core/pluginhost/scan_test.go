@@ -89,7 +89,7 @@ func TestTwoPluginsOfOneName(t *testing.T) {
 	if _, _, ok := h.Translator("echo"); ok {
 		t.Error("one of two plugins of the same name is used")
 	}
-	if _, _, ok := h.Tool("echo"); !ok {
+	if _, _, ok := h.Tool("echo", ""); !ok {
 		t.Error("a tool of the same name is refused too")
 	}
 	refused := 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
@@ -37,8 +38,9 @@ func (h *Host) TranslatorNames() []string {
 	return names
 }
 
-// Tool returns the tool that serves a tool type.
-func (h *Host) Tool(typ string) (tool.Tool, tool.Manifest, bool) {
+// Tool returns the tool that serves a tool type for a principal. A type with
+// a process for each user never shares one between two principals.
+func (h *Host) Tool(typ, principal string) (tool.Tool, tool.Manifest, bool) {
 	s, p, ok := h.find(boot.Tool, typ)
 	if !ok {
 		return nil, tool.Manifest{}, false
@@ -62,8 +64,10 @@ var _ provider.Translator = pluginTranslator{}
 
 // Begin tries a second process when the first could not even be reached: then
 // nothing was asked of it yet.
-func (t pluginTranslator) Begin(ctx context.Context, turn provider.Turn) (provider.Exchange, error) {
-	ex, err := t.begin(ctx, turn)
+func (t pluginTranslator) Begin(ctx context.Context, turn provider.Turn) (ex provider.Exchange, err error) {
+	start := time.Now()
+	defer func() { t.slot.stats.took(opBegin, start, err) }()
+	ex, err = t.begin(ctx, turn)
 	if errors.Is(err, errUnreached) && ctx.Err() == nil {
 		ex, err = t.begin(ctx, turn)
 	}
@@ -84,23 +88,27 @@ type pluginTool struct{ slot *slot }
 
 var _ tool.Tool = pluginTool{}
 
-func (t pluginTool) Open(ctx context.Context, ds []tool.Declaration, h *tool.Host) (tool.Opened, error) {
+func (t pluginTool) Open(ctx context.Context, ds []tool.Declaration, h *tool.Host) (o tool.Opened, err error) {
+	start := time.Now()
+	defer func() { t.slot.stats.took(opOpen, start, err) }()
 	p, err := t.slot.acquire(ctx)
 	if err != nil {
 		return tool.Opened{}, err
 	}
 	defer p.calls.add(-1)
-	o, err := p.tool.Open(ctx, ds, h)
+	o, err = p.tool.Open(ctx, ds, h)
 	return o, p.ended(ctx, err)
 }
 
-func (t pluginTool) Call(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+func (t pluginTool) Call(ctx context.Context, c tool.Call, h *tool.Host) (r tool.Result, err error) {
+	start := time.Now()
+	defer func() { t.slot.stats.took(opCall, start, err) }()
 	p, err := t.slot.acquire(ctx)
 	if err != nil {
 		return tool.Result{}, err
 	}
 	defer p.calls.add(-1)
-	r, err := p.tool.Call(ctx, c, h)
+	r, err = p.tool.Call(ctx, c, h)
 	return r, p.ended(ctx, err)
 }
 
@@ -109,26 +117,32 @@ type pluginEngine struct{ slot *slot }
 
 var _ engine.Engine = pluginEngine{}
 
-func (e pluginEngine) Inspect(ctx context.Context, sql string) (engine.Statement, error) {
+func (e pluginEngine) Inspect(ctx context.Context, sql string) (st engine.Statement, err error) {
+	start := time.Now()
+	defer func() { e.slot.stats.took(opInspect, start, err) }()
 	p, err := e.slot.acquire(ctx)
 	if err != nil {
 		return engine.Statement{}, err
 	}
 	defer p.calls.add(-1)
-	st, err := p.engine.Inspect(ctx, sql)
+	st, err = p.engine.Inspect(ctx, sql)
 	return st, p.ended(ctx, err)
 }
 
 func (e pluginEngine) Query(ctx context.Context, q engine.Query) iter.Seq2[engine.Batch, error] {
 	return func(yield func(engine.Batch, error) bool) {
+		var err error // of the query as a whole
+		start := time.Now()
+		defer func() { e.slot.stats.took(opQuery, start, err) }()
 		p, err := e.slot.acquire(ctx)
 		if err != nil {
 			yield(engine.Batch{}, err)
 			return
 		}
 		defer p.calls.add(-1)
-		for b, err := range p.engine.Query(ctx, q) {
-			if !yield(b, p.ended(ctx, err)) {
+		for b, failed := range p.engine.Query(ctx, q) {
+			err = p.ended(ctx, failed)
+			if !yield(b, err) {
 				return
 			}
 		}

@@ -21,9 +21,10 @@ type key struct {
 // slot is one place of the pool: at most one process that takes calls, started
 // when the first one comes and again when it died.
 type slot struct {
-	host *Host
-	key  key
-	log  *slog.Logger
+	host  *Host
+	key   key
+	log   *slog.Logger
+	stats stats
 
 	mu        sync.Mutex
 	plugin    *plugin
@@ -42,7 +43,7 @@ type startCall struct {
 }
 
 func newSlot(h *Host, p *plugin, k key) *slot {
-	return &slot{host: h, key: k, plugin: p, log: h.log.With("plugin", p.name), crashes: newCrashes(h.cfg.Breaker)}
+	return &slot{host: h, key: k, plugin: p, log: h.log.With("plugin", p.name), stats: h.metrics.of(k.slotName), crashes: newCrashes(h.cfg.Breaker)}
 }
 
 func unavailable(cause error, format string, args ...any) *apierror.Error {
@@ -237,6 +238,7 @@ func (s *slot) info() Info {
 	switch {
 	case s.cur != nil && s.cur.alive():
 		i.State, i.PID, i.InFlight, i.Started = Running, s.cur.program.pid, s.cur.inFlight(), s.cur.started
+		i.Memory = residentMemory(i.PID)
 	case s.starting != nil:
 		i.State = Starting
 	case open:

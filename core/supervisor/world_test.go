@@ -75,7 +75,7 @@ func newWorld(t testing.TB, limits supervisor.Limits, toolLimits toolset.Limits)
 		"acme_ticket": {tickets{}, tool.Manifest{Type: "acme_ticket"}},
 	}}
 	set, err := toolset.New(toolset.Deps{
-		Tool: func(typ string) (tool.Tool, tool.Manifest, bool) {
+		Tool: func(typ, _ string) (tool.Tool, tool.Manifest, bool) {
 			s, ok := w.tools[typ]
 			return s.Tool, s.Manifest, ok
 		},

@@ -90,7 +90,7 @@ func (s *Set) attempt(ctx context.Context, typ string, effect tool.Effect, run f
 }
 
 func (s *Set) once(ctx context.Context, typ string, n int, run func(ctx context.Context, tl tool.Tool, h *tool.Host, attempt int) error) (err error) {
-	tl, _, ok := s.toolset.deps.Tool(typ)
+	tl, _, ok := s.toolset.deps.Tool(typ, s.principal.Name)
 	if !ok {
 		return apierror.New(apierror.Unavailable, "The plugin for %s tools is not running.", typ)
 	}

@@ -128,8 +128,9 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:64], "") + "…"
 }
 
-// declarations reads the hosted tools among ts. Identical ones are one.
-func (t *Toolset) declarations(ts []openresponses.Tool) ([]*declaration, error) {
+// declarations reads the hosted tools among ts, declared by a principal.
+// Identical ones are one.
+func (t *Toolset) declarations(principal string, ts []openresponses.Tool) ([]*declaration, error) {
 	if len(ts) > maxTools {
 		return nil, apierror.At(apierror.Invalid, "tools", "The request declares %d tools; at most %d are allowed.", len(ts), maxTools)
 	}
@@ -148,7 +149,7 @@ func (t *Toolset) declarations(ts []openresponses.Tool) ([]*declaration, error) 
 		if slices.Contains(gone.served, declared) {
 			typ, spellings = declared, []string{declared}
 		}
-		_, manifest, ok := t.deps.Tool(typ)
+		_, manifest, ok := t.deps.Tool(typ, principal)
 		switch {
 		case ok:
 			d, err := readDeclaration(i, &ts[i], declared, typ, spellings, manifest)

@@ -28,9 +28,10 @@ type View interface {
 
 // Deps is what a Toolset stands on.
 type Deps struct {
-	// Tool finds the plugin that serves a tool type. It is asked again before
-	// a retry, so that a plugin that died is replaced.
-	Tool func(typ string) (tool.Tool, tool.Manifest, bool)
+	// Tool finds the plugin that serves a tool type for a principal, who may
+	// have a process of their own. It is asked again before a retry, so that a
+	// plugin that died is replaced.
+	Tool func(typ, principal string) (tool.Tool, tool.Manifest, bool)
 	// Types lists the tool types that plugins serve.
 	Types func() []string
 	// Scope checks that the caller's token has a scope; nil means every token
@@ -113,7 +114,7 @@ func (t *Toolset) Close() { t.opened.Close() }
 // *apierror.Error: one that lists every declared type that nothing serves here
 // (Unsupported), Invalid with the declaration's field in Param, or Denied.
 func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openresponses.Request) (*Set, error) {
-	ds, err := t.declarations(req.Tools)
+	ds, err := t.declarations(p.Name, req.Tools)
 	if err != nil {
 		return nil, err
 	}

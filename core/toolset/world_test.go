@@ -42,7 +42,7 @@ func newWorld(t testing.TB, limits toolset.Limits) *world {
 		versions: map[string]string{"table main.sales.reviews": "1", "table main.sales.orders": "1", "table main.sales.größe": "1"},
 	}
 	set, err := toolset.New(toolset.Deps{
-		Tool: func(typ string) (tool.Tool, tool.Manifest, bool) {
+		Tool: func(typ, _ string) (tool.Tool, tool.Manifest, bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			p, ok := w.tools[typ]

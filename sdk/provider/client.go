@@ -23,6 +23,9 @@ type ClientConfig struct {
 	// reason that is not the exchange's own. It may wait a moment to learn
 	// more. Nil means an apierror.Unavailable that names the plugin.
 	Gone func(cause error) error
+	// Ended is told of every exchange that was decoded: since when it was under
+	// way, and what error it ended with. Nil means nobody wants to know.
+	Ended func(begun time.Time, err error)
 	// MaxIdle is how many connections are kept for the next exchange. 0 means 32.
 	MaxIdle int
 }
@@ -62,6 +65,7 @@ func (c *Client) Begin(ctx context.Context, t Turn) (Exchange, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, canceled(ctx)
 	}
+	begun := time.Now()
 	cc, err := c.conn(ctx)
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func (c *Client) Begin(ctx context.Context, t Turn) (Exchange, error) {
 		c.release(cc, again)
 		return nil, c.explain(ctx, err)
 	}
-	ex := &exchange{client: c, cc: cc, op: t.Op, up: up.Upstream}
+	ex := &exchange{client: c, cc: cc, op: t.Op, up: up.Upstream, begun: begun}
 	ex.cleanup = runtime.AddCleanup(ex, func(cc *clientConn) { c.release(cc, false) }, cc)
 	switch {
 	case t.Op == Embed && up.Embeds:

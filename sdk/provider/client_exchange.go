@@ -87,6 +87,7 @@ type exchange struct {
 	client  *Client
 	op      Op
 	up      *Upstream
+	begun   time.Time
 	cleanup runtime.Cleanup
 
 	mu sync.Mutex
@@ -186,7 +187,10 @@ const (
 )
 
 // run sends the reply and hands every result frame to take, until DONE.
-func (e *exchange) run(ctx context.Context, r Reply, take func(frameType, []byte) (verdict, error)) error {
+func (e *exchange) run(ctx context.Context, r Reply, take func(frameType, []byte) (verdict, error)) (err error) {
+	if ended := e.client.cfg.Ended; ended != nil {
+		defer func() { ended(e.begun, err) }()
+	}
 	cc := e.take()
 	if cc == nil {
 		return apierror.Wrap(apierror.Internal, errors.New("exchange used twice, or closed"), "The gateway met an internal error.")
