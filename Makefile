@@ -9,6 +9,8 @@ PLUGINS := $(notdir $(patsubst %/,%,$(wildcard plugins/*/)))
 PUREGO  := $(filter-out engine-duckdb,$(PLUGINS))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# Only Linux can confine the bundled plugins while they are asked what they are.
+UNCONFINED := $(if $(filter Linux,$(shell uname -s)),,--unconfined)
 
 .DEFAULT_GOAL := help
 
@@ -32,6 +34,7 @@ endif
 build: compiler ## build bin/sallyport and bin/plugins/*
 	@mkdir -p bin/plugins
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/sallyport ./core/cmd/sallyport
+	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/sallyport-confine ./core/cmd/sallyport-confine
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/plugins/ $(addprefix ./plugins/,$(PUREGO))
 	@if command -v g++ >/dev/null 2>&1; then \
 	  echo "CGO_ENABLED=1 $(GO) build -o bin/plugins/ ./plugins/engine-duckdb"; \
@@ -40,6 +43,7 @@ build: compiler ## build bin/sallyport and bin/plugins/*
 	  rm -f bin/plugins/engine-duckdb; \
 	  echo "built without the SQL engine (no C++ compiler; see above)"; \
 	fi
+	@bin/sallyport plugin add --quiet --yes $(UNCONFINED) --to bin/plugins bin/plugins/* # writes bin/plugins/plugins.lock
 
 .PHONY: run
 run: build ## build, start with the built-in defaults, print URL, token and a first request (LISTEN=host:port for another port)

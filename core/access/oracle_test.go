@@ -61,6 +61,7 @@ func randomWorld(r *rand.Rand) world {
 	}
 	add(ModelNamed("m0"))
 	add(Securable{GenieSpace, "s0"})
+	add(Securable{Tool, "t0"})
 	all = append(all, Securable{Kind: Metastore}, Securable{Schema, ModelSchema})
 	for range 30 {
 		on := all[r.IntN(len(all))]
@@ -195,7 +196,7 @@ func TestDenialNeverTellsWhetherAnObjectExists(t *testing.T) {
 			without := snapshotOf(t, w.cfg, slices.Delete(slices.Clone(w.objects), i, i+1)...)
 			for _, u := range w.cfg.Users {
 				m := with.members[u.Name]
-				for _, p := range []Privilege{Select, Execute, ReadVolume, CanRun, Manage} {
+				for _, p := range []Privilege{Select, Execute, ReadVolume, CanRun, UseTool, Manage} {
 					v := with.check(m, p, o.Securable)
 					if v.n == 0 || o.Owner != "" && slices.Contains(append(m.groups, m.name), o.Owner) {
 						continue // allowed, or the caller's own

@@ -22,6 +22,7 @@ const (
 	UseCatalog
 	UseSchema
 	UseConnection
+	UseTool // declare a tool type in a request
 	Select
 	Modify
 	Execute // a function or a model
@@ -70,6 +71,7 @@ var rules = [privilegeCount]rule{
 	UseCatalog:              {"USE CATALOG", []string{Catalog}},
 	UseSchema:               {"USE SCHEMA", []string{Schema}},
 	UseConnection:           {"USE CONNECTION", []string{Connection}},
+	UseTool:                 {"USE TOOL", []string{Tool}},
 	Select:                  {"SELECT", []string{Table, VectorSearchIndex}},
 	Modify:                  {"MODIFY", []string{Table}},
 	Execute:                 {"EXECUTE", []string{Function, Model}},

@@ -26,7 +26,11 @@ func (s *snapshot) refuse(m *member, p Privilege, on Securable, v verdict) error
 		lacks = append(lacks, fmt.Sprintf("%s on %s", what, plain(at.String())))
 		grants = append(grants, entryFor(what, at, m.name))
 	}
-	return apierror.New(apierror.Denied, "Permission denied for %s: it does not exist, or %s lacks %s. %s can add under access.grants in the gateway's configuration: %s.", plain(on.String()), plain(m.name),
+	hidden := "it does not exist, or "
+	if on.Kind == Tool {
+		hidden = "" // what a gateway serves is no secret
+	}
+	return apierror.New(apierror.Denied, "Permission denied for %s: %s%s lacks %s. %s can add under access.grants in the gateway's configuration: %s.", plain(on.String()), hidden, plain(m.name),
 		strings.Join(lacks, " and "), s.helper(), strings.Join(grants, ", "))
 }
 
@@ -123,6 +127,8 @@ func natural(kind string) Privilege {
 		return CanRun
 	case App:
 		return CanUse
+	case Tool:
+		return UseTool
 	case ServingEndpoint, KnowledgeAssistant:
 		return CanQuery
 	}

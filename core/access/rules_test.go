@@ -26,6 +26,8 @@ func TestParsePrivilege(t *testing.T) {
 		{in: "CAN_RUN", want: CanRun},
 		{in: "Can Query", want: CanQuery},
 		{in: "CREATE_MANAGED_STORAGE", want: CreateManagedStorage},
+		{in: "use_tool", want: UseTool},
+		{in: "USE TOOLS", hint: "Did you mean USE TOOL?"},
 		{in: "SELCT", hint: "Did you mean SELECT?"},
 		{in: "use_catalogue", hint: "Did you mean USE CATALOG?"},
 		{in: "", hint: "There is no privilege"},
@@ -70,6 +72,11 @@ func TestParseSecurable(t *testing.T) {
 		{in: "genie_space 01EF", want: Securable{GenieSpace, "01ef"}},
 		{in: "vector search index a.b.c", want: Securable{VectorSearchIndex, "a.b.c"}},
 		{in: "connection github", want: Securable{Connection, "github"}},
+		{in: "tool weather", want: Securable{Tool, "weather"}},
+		{in: "Tool Type My_Weather-2", want: Securable{Tool, "my_weather-2"}},
+		{in: "tool", bad: "no name of a tool"},
+		{in: "tool a.b", bad: "no name of a tool"},
+		{in: "tol weather", bad: "Did you mean tool?"},
 		{in: "", bad: "kind and its name"},
 		{in: "table", bad: "no name of a table"},
 		{in: "table reviews", bad: "catalog.schema.table"},
@@ -151,6 +158,8 @@ func TestRulesOfUnityCatalog(t *testing.T) {
 		{Securable: Securable{Volume, "main.sales.v"}},
 		{Securable: Securable{GenieSpace, "01ef"}},
 		{Securable: Securable{Connection, "github"}},
+		{Securable: Securable{Tool, "weather"}},
+		{Securable: Securable{Tool, "owned"}, Owner: "staff"},
 	}
 	use := grant("alice", "catalog main", "USE CATALOG", "USE SCHEMA")
 	tests := []struct {
@@ -206,6 +215,12 @@ func TestRulesOfUnityCatalog(t *testing.T) {
 		{"a level includes the lower", []Grant{grant("alice", "genie space 01EF", "CAN MANAGE")}, CanView, Securable{GenieSpace, "01ef"}, true},
 		{"and not the higher", []Grant{grant("alice", "genie space 01EF", "CAN RUN")}, CanManage, Securable{GenieSpace, "01ef"}, false},
 		{"connection", []Grant{grant("alice", "connection GitHub", "USE_CONNECTION")}, UseConnection, Securable{Connection, "github"}, true},
+		{"tool", []Grant{grant("alice", "tool weather", "USE TOOL")}, UseTool, Securable{Tool, "weather"}, true},
+		{"tool without grant", []Grant{grant("alice", "tool owned", "USE TOOL")}, UseTool, Securable{Tool, "weather"}, false},
+		{"every tool", []Grant{grant("analysts", "metastore", "USE TOOL")}, UseTool, Securable{Tool, "weather"}, true},
+		{"tool by ALL PRIVILEGES", []Grant{grant("alice", "tool weather", "ALL PRIVILEGES")}, UseTool, Securable{Tool, "weather"}, true},
+		{"owner of a tool", nil, UseTool, Securable{Tool, "owned"}, true},
+		{"grant on a tool that is not there", []Grant{grant("alice", "tool whether", "USE TOOL")}, UseTool, Securable{Tool, "whether"}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,17 +27,19 @@ const (
 	KnowledgeAssistant = "knowledge_assistant"
 	ServingEndpoint    = "serving_endpoint"
 	App                = "app"
+	Tool               = "tool" // a tool type that a plugin serves
 )
 
 var kinds = []string{
 	Metastore, Catalog, Schema, Table, Volume, Function, Model, VectorSearchIndex, Connection, ExternalLocation,
-	GenieSpace, Dashboard, KnowledgeAssistant, ServingEndpoint, App,
+	GenieSpace, Dashboard, KnowledgeAssistant, ServingEndpoint, App, Tool,
 }
 
 // kindSynonyms are other names for kinds, as grants use them.
 var kindSynonyms = map[string]string{
 	"view": Table, "database": Schema, "registered_model": Model, "model_service": Model, "index": VectorSearchIndex,
 	"uc_function": Function, "uc_connection": Connection, "lakeview_dashboard": Dashboard,
+	"tool_type": Tool,
 }
 
 // ModelSchema is the schema that the flat model names live in. Every principal
@@ -176,8 +178,8 @@ func canonical(kind, name string) (Securable, error) {
 	switch joined := strings.Join(parts, "."); {
 	case !ok:
 		return bad("of words between dots; a part with other letters stands in backquotes")
-	case kind == Catalog && len(parts) != 1:
-		return bad("catalog")
+	case (kind == Catalog || kind == Tool) && len(parts) != 1:
+		return bad(kind)
 	case kind == Schema && len(parts) != 2:
 		return bad("catalog.schema")
 	case kind == Model && len(parts) < 3:

@@ -80,6 +80,10 @@ func (c *chain) add(l level, node int32) {
 	c.n++
 }
 
+// maxSuggestions is how many grants without an object are told what they may
+// have meant: all objects are looked through for each.
+const maxSuggestions = 20
+
 // build makes the snapshot of ids over objects.
 func build(ids *identities, objects []Object) (*snapshot, error) {
 	s := &snapshot{members: ids.members, index: make(map[Securable]int32, len(objects)+8)}
@@ -126,7 +130,11 @@ func build(ids *identities, objects []Object) (*snapshot, error) {
 	add(everybody, ai, UseSchema.bit())
 	for _, g := range ids.grants {
 		if id, ok := s.index[g.on]; !ok || !s.nodes[id].exists {
-			s.blanks = append(s.blanks, fmt.Sprintf("%s: there is no %s yet, so this grant has no effect", g.path, g.on))
+			meant := ""
+			if len(s.blanks) < maxSuggestions {
+				meant = didYouMean(g.on.Name, s.existing(g.on.Kind))
+			}
+			s.blanks = append(s.blanks, fmt.Sprintf("%s: there is no %s yet, so this grant has no effect.%s", g.path, g.on, meant))
 		}
 		add(g.to, g.on, g.what)
 	}
@@ -139,6 +147,18 @@ func build(ids *identities, objects []Object) (*snapshot, error) {
 		s.nodes[id].path = s.way(on)
 	}
 	return s, nil
+}
+
+// existing lists the names of the objects of a kind, sorted.
+func (s *snapshot) existing(kind string) []string {
+	var names []string
+	for o, id := range s.index {
+		if o.Kind == kind && s.nodes[id].exists {
+			names = append(names, o.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // node returns the number of o, which is new if need be.

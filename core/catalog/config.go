@@ -131,6 +131,31 @@ func (c Config) tables(dir string) (map[Name]*table, error) {
 	return out, errors.Join(errs...)
 }
 
+// Locations lists the files and directories of all tables, each once; dir is
+// what relative ones resolve against.
+func (c Config) Locations(dir string) []string {
+	var paths []string
+	for _, schemas := range c {
+		for _, s := range schemas {
+			for _, t := range s.Tables {
+				if t.Location != "" {
+					paths = append(paths, t.path(dir))
+				}
+			}
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths)
+}
+
+// path is the absolute location.
+func (t Table) path(dir string) string {
+	if filepath.IsAbs(t.Location) {
+		return filepath.Clean(t.Location)
+	}
+	return filepath.Join(dir, t.Location)
+}
+
 // table checks one entry.
 func (t Table) table(name Name, dir string) (*table, error) {
 	if t.Location == "" {
@@ -160,9 +185,5 @@ func (t Table) table(name Name, dir string) (*table, error) {
 	for col, c := range t.Columns {
 		comments[strings.ToLower(col)] = c.Comment
 	}
-	location := t.Location
-	if !filepath.IsAbs(location) {
-		location = filepath.Join(dir, location)
-	}
-	return &table{name: name, location: filepath.Clean(location), format: f, comment: t.Comment, owner: t.Owner, columnComments: comments}, nil
+	return &table{name: name, location: t.path(dir), format: f, comment: t.Comment, owner: t.Owner, columnComments: comments}, nil
 }

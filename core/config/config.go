@@ -24,8 +24,10 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
+	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/core/toolset"
 )
 
 // DefaultAddress is where the gateway listens when the file does not say.
@@ -40,6 +42,13 @@ type Config struct {
 	Data      Data     `yaml:"data"`       // directory, or {log, tables, state}; ./sallyport-data if empty
 	Plugins   []string `yaml:"plugins"`    // directories of plugin programs; bin/plugins beside the binary if empty
 
+	// Unconfined set to "allow" runs plugins also on a system that cannot
+	// confine them, or not wholly: then a bad plugin reaches what the
+	// gateway's user may. macOS needs it.
+	Unconfined string           `yaml:"unconfined"`
+	Launcher   string           `yaml:"-"` // the program that confines plugins, not of the file; sallyport-confine beside the binary if empty
+	Dev        []pluginhost.Dev `yaml:"-"` // plugins under development, not of the file: serve --dev
+
 	Providers map[string]router.Provider `yaml:"providers"`
 	Models    map[string]router.Model    `yaml:"models"`
 	Access    access.Config              `yaml:"access"`
@@ -48,8 +57,9 @@ type Config struct {
 	Requests  httpapi.Limits             `yaml:"requests"` // bounds on request bodies
 	Shutdown  time.Duration              `yaml:"shutdown"` // how long running requests may take to finish; 0 means 30 s
 
+	Tools toolset.Config `yaml:"tools"` // the operator's side of each tool type
+
 	Budgets       []Budget              `yaml:"budgets"`
-	Tools         map[string]Tool       `yaml:"tools"`
 	CodeExecution CodeExecution         `yaml:"code_execution"`
 	Connections   map[string]Connection `yaml:"connections"`
 
@@ -106,22 +116,6 @@ type Budget struct {
 	Per   string  `yaml:"per"`   // day, week, month
 	Alert []int   `yaml:"alert"` // per cent
 	Then  string  `yaml:"then"`  // block, alert
-}
-
-// Tool is the operator's side of a tool type.
-type Tool struct {
-	Targets   map[string]Target `yaml:"targets"`
-	Settings  map[string]any    `yaml:"settings"`
-	Isolation string            `yaml:"isolation"` // shared, per_user
-}
-
-// Target is a service that a tool may reach through the gateway.
-type Target struct {
-	URL        string        `yaml:"url"`
-	Credential secret.Value  `yaml:"credential"`
-	Scheme     string        `yaml:"scheme"`
-	Name       string        `yaml:"name"`
-	Timeout    time.Duration `yaml:"timeout"`
 }
 
 // CodeExecution says when the model is offered the code sandbox.
@@ -250,6 +244,9 @@ func (c *Config) finish() error {
 	for i, d := range c.Plugins {
 		c.Plugins[i] = c.Path(d)
 	}
+	if c.Unconfined != "" && c.Unconfined != "allow" {
+		bad(`unconfined: %q is not known; write "unconfined: allow" to run plugins where the system cannot confine them, else leave it out`, c.Unconfined)
+	}
 	if c.Shutdown < 0 {
 		bad("shutdown: must not be negative")
 	}
@@ -261,7 +258,8 @@ func (c *Config) finish() error {
 	}
 	secret.Each(c, func(_ string, v secret.Value) { v.Anchor(c.dir) })
 	c.checkLater(bad)
-	for _, err := range []error{c.routes().Validate(), c.Access.Validate(), c.Catalog.Validate()} {
+	c.Tools = c.Tools.WithDefaults()
+	for _, err := range []error{c.routes().Validate(), c.Tools.Validate(), c.Access.Validate(), c.Catalog.Validate()} {
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -302,14 +300,6 @@ func (c *Config) checkLater(bad func(string, ...any)) {
 			}
 		}
 	}
-	for name, t := range c.Tools {
-		for target, v := range t.Targets {
-			if u, err := url.Parse(v.URL); err != nil || u.Host == "" {
-				bad("tools.%s.targets.%s.url: %q is not a URL", name, target, v.URL)
-			}
-		}
-		oneOf(bad, "tools."+name+".isolation", t.Isolation, "", "shared", "per_user")
-	}
 	oneOf(bad, "code_execution.offer", c.CodeExecution.Offer, "", "always", "with_hosted_tools", "never")
 	for name, v := range c.Connections {
 		oneOf(bad, "connections."+name+".type", v.Type, "mcp")
@@ -343,7 +333,6 @@ func (c *Config) NotInForce() []string {
 	add(c.Data.Log != "", "data.log")
 	add(c.Data.Tables != "", "data.tables")
 	add(len(c.Budgets) > 0, "budgets")
-	add(len(c.Tools) > 0, "tools")
 	add(c.CodeExecution.Offer != "" && c.CodeExecution.Offer != "never", "code_execution")
 	add(len(c.Connections) > 0, "connections")
 	for _, k := range c.routes().NotInForce() {

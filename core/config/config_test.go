@@ -47,14 +47,21 @@ func TestContract(t *testing.T) {
 	if got := c.Catalog["main"]["sales"].Tables["reviews"]; got.Location != "./samples/reviews.parquet" || got.Format != "parquet" {
 		t.Errorf("got table %+v", got)
 	}
+	search := c.Tools["web_search"]
+	if target := search.Targets["search"]; target.URL != "http://127.0.0.1:8888/search" || target.Credential.Scheme != "none" || target.Timeouts.FirstByte != 30*time.Second || target.MaxResponse != 8<<20 || search.Isolation != "shared" {
+		t.Errorf("got tool web_search %+v", search)
+	}
 	if c.Administrator() != "root@example.com" {
 		t.Errorf("got administrator %q", c.Administrator())
 	}
 	inert := strings.Join(c.NotInForce(), "\n")
-	for _, key := range []string{"budgets", "tools", "code_execution", "connections", "limits", "inference_table", "price"} {
+	for _, key := range []string{"budgets", "code_execution", "connections", "limits", "inference_table", "price"} {
 		if !strings.Contains(inert, key) {
 			t.Errorf("NotInForce does not name %q:\n%s", key, inert)
 		}
+	}
+	if strings.Contains(inert, "tools") {
+		t.Errorf("NotInForce names tools:\n%s", inert)
 	}
 	missing := strings.Join(c.MissingSecrets(), "\n")
 	if !strings.Contains(missing, "SALLYPORT_TEST_NO_SUCH_VARIABLE") {
@@ -86,6 +93,13 @@ func TestParseRefuses(t *testing.T) {
 		{least + "data: {state: mysql://x}\n", "data.state"},
 		{strings.Replace(least, "key", "", 1) + "code_execution: {offer: sometimes}\n", `"sometimes" is not one of always, with_hosted_tools, never`},
 		{least + "connections: {x: {type: mcp, transport: http}}\n", "connections.x.url: is missing"},
+		{least + "tools: {weather: {targets: {api: {url: x, timeout: 3s}}}}\n", `did you mean "timeouts"?`},
+		{least + "tools: {weather: {targets: {api: {url: \"https://h\", key: sk-very-secret}}}}\n", "{env: NAME}"},
+		{least + "tools: {weather: {targets: {api: {url: \"https://h\", credential: {env: KEY}}}}}\n", `unknown field "env"`},
+		{least + "tools: {weather: {targets: {api: {url: \"https://h\", credential: {schema: none}}}}}\n", `did you mean "scheme"?`},
+		{least + "tools: {weather: {targets: {api: {url: h}}}}\n", "tools.weather.targets.api.url: must begin with https:// or http://"},
+		{least + "tools: {weather: {targets: {api: {}}, isolation: mine}}\n", "tools.weather.targets.api.url: is missing"},
+		{least + "tools: {weather: {isolation: mine}}\n", `tools.weather.isolation: "mine" is not one of shared, per_user`},
 		{least + "budgets: [{each: user, usd: 0, per: month}]\n", "budgets[0].usd"},
 		{strings.Replace(least, "translator: demo", "translator: demo, key: sk-very-secret", 1), "{env: NAME}"},
 		{strings.Replace(least, "translator: demo", "translator: demo,\n  key: sk-very-secret,\n  bas_url: x", 1), ""},

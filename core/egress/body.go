@@ -155,9 +155,7 @@ func (b *Body) slurp(key string) {
 	late := time.AfterFunc(errorBodyWait, func() { b.cancel(errIdle) })
 	defer late.Stop()
 	text, _ := io.ReadAll(io.LimitReader(b, maxErrorBody)) // the status says more than how its body ended
-	if len(key) >= minScrub && bytes.Contains(text, []byte(key)) {
-		text = []byte(scrub(string(text), key))
-	}
+	text = []byte(scrub(string(text), key))
 	b.Close()
 	b.src, b.err, b.left = bytes.NewReader(text), nil, int64(len(text))
 }

@@ -20,11 +20,12 @@ const (
 
 // Credential says where an account's key goes.
 type Credential struct {
-	Scheme string // one of the schemes
-	Name   string // of the header or query parameter; else empty
+	Scheme string `yaml:"scheme"` // none, bearer, header or query
+	Name   string `yaml:"name"`   // of the header or query parameter; else empty
 }
 
-func (c Credential) validate() error {
+// Validate says what is wrong with a credential; nil when nothing is.
+func (c Credential) Validate() error {
 	switch c.Scheme {
 	case "", SchemeNone, SchemeBearer:
 		if c.Name != "" {
@@ -59,9 +60,6 @@ func (c Credential) attach(r *http.Request, key string) error {
 	case SchemeHeader:
 		r.Header.Set(c.Name, key)
 	case SchemeQuery:
-		if q, err := url.ParseQuery(r.URL.RawQuery); err != nil || q.Has(c.Name) {
-			return fmt.Errorf("the query of the request already holds %q, which is where the key goes", c.Name)
-		}
 		if r.URL.RawQuery != "" {
 			r.URL.RawQuery += "&"
 		}
@@ -70,17 +68,29 @@ func (c Credential) attach(r *http.Request, key string) error {
 	return nil
 }
 
-// scrub removes a key, plain and escaped, from text that a service sent.
-func scrub(s, key string) string {
+// minScrub is the shortest key that is looked for in what a service sends: a
+// shorter one would blank out ordinary words.
+const minScrub = 6
+
+// scrubbed stands where a key was.
+const scrubbed = "***"
+
+// forms are the ways in which a key may appear in what a service sends: plain
+// and escaped. There are none for a key too short to look for.
+func forms(key string) []string {
 	if len(key) < minScrub {
-		return s // would blank out ordinary words
+		return nil
 	}
-	s = strings.ReplaceAll(s, key, "***")
 	if esc := url.QueryEscape(key); esc != key {
-		s = strings.ReplaceAll(s, esc, "***")
+		return []string{key, esc}
+	}
+	return []string{key}
+}
+
+// scrub removes a key from text that a service sent.
+func scrub(s, key string) string {
+	for _, f := range forms(key) {
+		s = strings.ReplaceAll(s, f, scrubbed)
 	}
 	return s
 }
-
-// minScrub is the shortest key that is looked for in what a service sends.
-const minScrub = 6

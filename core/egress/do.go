@@ -11,11 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // DepthHeader counts the gateways a request has passed, so that one that was
@@ -48,6 +51,11 @@ type Request struct {
 	Body   []byte      // nil means none
 	Stream bool        // the reply is read as it comes, so no compression is offered
 	Depth  int         // gateways the request has passed before this one
+
+	// Plain is a request for somebody who may know nothing of the key: it is
+	// taken out of the response's body whatever the status, and a redirect is
+	// a response, not an error.
+	Plain bool
 }
 
 // Response is the service's answer, whatever its status except a redirect.
@@ -67,8 +75,13 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		return nil, a.refuse("the key of the account cannot be read (%v)", err)
 	}
-	req, err := a.request(r, key)
+	req, err := a.request(r)
 	if err != nil {
+		e := a.refuse("%s", scrub(err.Error(), key))
+		e.Wrong = true
+		return nil, e
+	}
+	if err := a.cred.attach(req, key); err != nil {
 		return nil, a.refuse("%s", scrub(err.Error(), key))
 	}
 	parent, begin := ctx, time.Now()
@@ -91,7 +104,7 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 		cancel(errClosed)
 		return nil, e
 	}
-	if res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified {
+	if !r.Plain && res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified {
 		to := ""
 		if u, err := res.Location(); err == nil && u.Host != "" && u.Host != a.target.base.Host {
 			to = " to " + scrub(u.Host, key)
@@ -111,15 +124,20 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	out := &Response{Status: res.StatusCode, Header: replyHeader(res.Header, key), Body: body}
 	if res.StatusCode >= 400 {
 		body.slurp(key)
+	} else if r.Plain {
+		body.src = newScrubber(body.src, key)
 	}
 	return out, nil
 }
 
-// request builds the HTTP request, key and all.
-func (a *Account) request(r Request, key string) (*http.Request, error) {
+// request builds the HTTP request but for the key.
+func (a *Account) request(r Request) (*http.Request, error) {
 	u, err := a.target.resolve(r.Path, r.Query)
 	if err != nil {
 		return nil, err
+	}
+	if a.cred.Scheme == SchemeQuery && u.Query().Has(a.cred.Name) {
+		return nil, fmt.Errorf("the query of the request already holds %q, which is where the key goes", a.cred.Name)
 	}
 	req := &http.Request{
 		Method: or(r.Method, http.MethodPost), URL: u, Host: u.Host,
@@ -132,9 +150,17 @@ func (a *Account) request(r Request, key string) (*http.Request, error) {
 	}
 	for k, vs := range r.Header {
 		k = http.CanonicalHeaderKey(k)
-		if !dropped(k) && !credentialHeaders[k] {
-			req.Header[k] = vs
+		if dropped(k) || credentialHeaders[k] || a.cred.Scheme == SchemeHeader && k == http.CanonicalHeaderKey(a.cred.Name) {
+			continue
 		}
+		if !httpguts.ValidHeaderFieldName(k) {
+			return nil, fmt.Errorf("%.64q is not a name that a header can have", k)
+		}
+		if !slices.ContainsFunc(vs, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+			req.Header[k] = vs
+			continue
+		}
+		return nil, fmt.Errorf("the header %s of the request holds line breaks or control characters", k)
 	}
 	if r.Body != nil {
 		req.ContentLength = int64(len(r.Body))
@@ -149,9 +175,6 @@ func (a *Account) request(r Request, key string) (*http.Request, error) {
 		req.Header.Set("Accept-Encoding", "identity")
 	} else {
 		req.Header.Set("Accept-Encoding", "gzip")
-	}
-	if err := a.cred.attach(req, key); err != nil {
-		return nil, err
 	}
 	return req, nil
 }

@@ -98,7 +98,8 @@ type Timeouts struct {
 	Idle      time.Duration `yaml:"idle"`       // between two pieces of the body. 0 means 300 s
 }
 
-func (t Timeouts) validate() error {
+// Validate says which timeout is negative; nil when none is.
+func (t Timeouts) Validate() error {
 	for _, d := range []struct {
 		name string
 		d    time.Duration
@@ -134,6 +135,13 @@ type Account struct {
 	transport *http.Transport
 }
 
+// CheckURL says why a URL cannot be an account's base URL; nil when it can. The
+// error does not repeat the URL, which may hold a secret.
+func CheckURL(base string) error {
+	_, err := parseTarget(base, false)
+	return err
+}
+
 // Account checks c and makes an account of it. It opens no connection. Close
 // it when it is no longer used.
 func (e *Egress) Account(c AccountConfig) (*Account, error) {
@@ -141,10 +149,10 @@ func (e *Egress) Account(c AccountConfig) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base_url %w", err)
 	}
-	if err := c.Credential.validate(); err != nil {
+	if err := c.Credential.Validate(); err != nil {
 		return nil, err
 	}
-	if err := c.Timeouts.validate(); err != nil {
+	if err := c.Timeouts.Validate(); err != nil {
 		return nil, err
 	}
 	if c.MaxBody < 0 {

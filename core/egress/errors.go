@@ -30,6 +30,7 @@ type Error struct {
 	Text    string        // a sentence without the account, safe to show
 	Sent    bool          // the request may have reached the service, and so may be billed
 	After   time.Duration // how long the wait was, for FirstByte and Idle
+	Wrong   bool          // of Refused: the request cannot be made by anybody; its path, query, method, headers or body are at fault
 
 	cause error // context errors only: the text of others may hold what was sent
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
 	"github.com/sallyport-gateway/sallyport/examples/samples"
 )
@@ -32,7 +33,7 @@ func BenchmarkRequest(b *testing.B) {
 		} {
 			b.Run(fmt.Sprintf("streamed=%t/%s", streamed, to.name), func(b *testing.B) {
 				post(b, to.url, to.token, fmt.Sprintf(body, to.model)) // plugins start
-				before := w.cpu(b)
+				before := cpu(b, w.Gateway)
 				for n := 0; b.Loop(); n++ {
 					post(b, to.url, to.token, fmt.Sprintf(body, to.model))
 					if n%100 == 0 {
@@ -40,7 +41,7 @@ func BenchmarkRequest(b *testing.B) {
 						w.openai.Repeat(upstream.Turn{Text: strings.Repeat("All is well. ", 100)})
 					}
 				}
-				spent := float64(w.cpu(b)-before) / float64(b.N) / 1000
+				spent := float64(cpu(b, w.Gateway)-before) / float64(b.N) / 1000
 				b.ReportMetric(spent, "cpu-µs/op")
 				if streamed {
 					b.ReportMetric(spent/chunks, "cpu-µs/chunk")
@@ -68,15 +69,59 @@ func post(b *testing.B, url, token, body string) {
 	}
 }
 
-// cpu is the time, in nanoseconds, that this process and the plugins have
+// BenchmarkFetch is one request of a tool plugin to its target: plugin,
+// gateway, service and back, beside the same request made directly. CPU is that
+// of this process (gateway and service, or client and service) and the plugins.
+func BenchmarkFetch(b *testing.B) {
+	w := newStation(b, "", ", credential: {scheme: header, name: X-Station-Key}")
+	token, url := w.Token("alice@example.com"), w.api+"/v2/hours?city=Brno"
+	measure := func(name string, run func(b *testing.B, n int)) {
+		b.Run(name, func(b *testing.B) {
+			run(b, 10)
+			before := cpu(b, w.Gateway)
+			b.ResetTimer()
+			run(b, b.N)
+			b.StopTimer()
+			b.ReportMetric(float64(cpu(b, w.Gateway)-before)/float64(b.N)/1000, "cpu-µs/op")
+			w.forget()
+		})
+	}
+	measure("direct", func(b *testing.B, n int) {
+		for range n {
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if resp.Body.Close(); err != nil || resp.StatusCode != 200 {
+				b.Fatalf("got %d %s (%v)", resp.StatusCode, body, err)
+			}
+		}
+	})
+	measure("gateway", func(b *testing.B, n int) {
+		for n > 0 { // a call has two minutes
+			times := min(n, 10_000)
+			if got := w.call(b, token, "many", fmt.Sprintf(`{"times":%d}`, times)); got != "done" {
+				b.Fatal(got)
+			}
+			n -= times
+		}
+	})
+}
+
+// cpu is the time, in nanoseconds, that this process and the plugins of g have
 // spent on processors.
-func (w *world) cpu(b *testing.B) int64 {
+func cpu(b *testing.B, g *gatewaytest.Gateway) int64 {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
 	total := u.Utime.Nano() + u.Stime.Nano()
-	for _, p := range w.Plugins() {
+	for _, p := range g.Plugins() {
 		if p.PID == 0 {
 			continue
 		}

@@ -24,6 +24,6 @@ func Check(ctx context.Context, cfg *config.Config) (warnings []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	warnings = g.warnings(ctx)
+	warnings = append(g.warnings(ctx), g.plugins.Problems()...)
 	return warnings, g.Close()
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,9 +25,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/store"
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
-	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
-	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
 
 // Gateway is a built gateway. Serve it once, then Close it.
@@ -43,7 +40,8 @@ type Gateway struct {
 	version string
 	closers []func() // of the state, in the order they were made
 
-	problems func(context.Context) []string // of the catalog's tables
+	problems     func(context.Context) []string // of the catalog's tables
+	toolWarnings []string                       // of the configuration's tools
 }
 
 // New builds a gateway. It starts no plugin that is not needed and does not
@@ -64,7 +62,24 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.access, err = access.New(cfg.Access, g.db, log); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
 	}
-	if g.plugins, err = pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, log); err != nil {
+	settings, err := toolSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	plugins := pluginhost.Config{
+		Dirs: cfg.Plugins, Settings: settings, PerUser: perUser(cfg), Dev: cfg.Dev,
+		Launcher: cfg.Launcher, Unconfined: cfg.Unconfined == "allow",
+		TableDirs: func() []string { return cfg.Catalog.Locations(cfg.Dir()) },
+	}
+	granted, err := plugins.Confinement()
+	if err != nil {
+		return nil, err
+	}
+	log.Info("confinement", "landlock", granted.Landlock, "seccomp", granted.Seccomp, "no_new_privs", granted.NoNewPrivs)
+	for _, gap := range granted.Missing {
+		log.Warn("confinement of plugins is not whole: " + gap)
+	}
+	if g.plugins, err = pluginhost.New(plugins, log); err != nil {
 		return nil, err
 	}
 	st, err := g.build(cfg)
@@ -101,18 +116,9 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	tools, err := toolset.New(toolset.Deps{
-		Tool:  g.plugins.Tool,
-		Types: g.toolTypes,
-		Scope: g.access.CheckScope,
-		View:  func(p *access.Principal) toolset.View { return cat.As(p) },
-		Generate: func(ctx context.Context, p *access.Principal, r *openresponses.Request) iter.Seq2[openresponses.Event, error] {
-			return models.Generate(ctx, p, router.Call{Request: r})
-		},
-		Log: g.log,
-	})
+	tools, err := g.buildTools(cfg, cat, models, out)
 	if err != nil {
-		return nil, fmt.Errorf("tools: %w", err)
+		return nil, err
 	}
 	loop, err := supervisor.New(supervisor.Deps{Check: models.Check, Generate: models.Generate, Tools: tools, Log: g.log})
 	if err != nil {
@@ -123,21 +129,10 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, PublicURL: cfg.PublicURL}, nil
 }
 
-// warnings has a sentence for each grant without object, and for each table
-// that cannot be read now.
+// warnings has a sentence for each grant without object, each tool whose
+// configuration is not complete, and each table that cannot be read now.
 func (g *Gateway) warnings(ctx context.Context) []string {
-	return append(g.access.Unmatched(), g.problems(ctx)...)
-}
-
-// toolTypes lists the tool types that plugins serve.
-func (g *Gateway) toolTypes() []string {
-	var types []string
-	for _, p := range g.plugins.Plugins() {
-		if p.Kind == "tool" && p.State != pluginhost.Refused {
-			types = append(types, p.Name)
-		}
-	}
-	return types
+	return slices.Concat(g.access.Unmatched(), g.toolWarnings, g.problems(ctx))
 }
 
 // Listen opens the configured address.

@@ -24,6 +24,7 @@ func TestShutdownFinishesStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Listen.Address, cfg.Plugins = "127.0.0.1:0", []string{gatewaytest.Plugins(t)}
+	cfg.Launcher = gatewaytest.Launcher(t)
 	g, err := gateway.New(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -33,21 +33,23 @@ type Gateway struct {
 
 // Start runs the gateway that the configuration text describes until the test
 // ends. Relative paths of the text resolve against dir. The listening address
-// is always a free port of 127.0.0.1.
-func Start(t testing.TB, text, dir string) *Gateway {
+// is always a free port of 127.0.0.1; the plugins are the bundled ones and
+// those in the directories plugins.
+func Start(t testing.TB, text, dir string, plugins ...string) *Gateway {
 	t.Helper()
 	cfg, err := config.Parse([]byte(text), dir)
 	if err != nil {
 		t.Fatalf("config: %v", err)
 	}
-	return StartConfig(t, cfg)
+	return StartConfig(t, cfg, plugins...)
 }
 
 // StartConfig is Start for a configuration that was read already.
-func StartConfig(t testing.TB, cfg *config.Config) *Gateway {
+func StartConfig(t testing.TB, cfg *config.Config, plugins ...string) *Gateway {
 	t.Helper()
 	cfg.Listen.Address = "127.0.0.1:0"
-	cfg.Plugins = []string{Plugins(t)}
+	cfg.Plugins = append([]string{Plugins(t)}, plugins...)
+	cfg.Launcher = Launcher(t)
 	log := &syncBuffer{}
 	g, err := gateway.New(t.Context(), cfg, "test", slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
@@ -171,6 +173,22 @@ func Plugins(t testing.TB) string {
 		}
 	}
 	return filepath.Join(root, "bin", "plugins")
+}
+
+// Launcher is the program that confines plugins, built if need be.
+func Launcher(t testing.TB) string {
+	return filepath.Join(filepath.Dir(Plugins(t)), "sallyport-confine")
+}
+
+// AddPlugin adds a plugin, a program or a directory, to the plugins directory
+// dir, as an operator would.
+func AddPlugin(t testing.TB, dir, plugin string) {
+	t.Helper()
+	program := filepath.Join(filepath.Dir(Plugins(t)), "sallyport")
+	out, err := exec.CommandContext(t.Context(), program, "plugin", "add", "--yes", "--to", dir, plugin).CombinedOutput()
+	if err != nil {
+		t.Fatalf("sallyport plugin add %s: %v\n%s", plugin, err, out)
+	}
 }
 
 // Eventually waits until ok holds, and fails the test if it does not within

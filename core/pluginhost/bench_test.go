@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -222,4 +223,31 @@ func BenchmarkStart(b *testing.B) {
 		p.stop(b.Context())
 		b.StartTimer()
 	}
+}
+
+// BenchmarkBack is the time from kill -9 to the end of the next exchange.
+func BenchmarkBack(b *testing.B) {
+	h, _ := start(b, Config{Dirs: []string{plugins(b, "provider-echo")}})
+	tr := translator(b, h, "echo")
+	var all []time.Duration
+	for b.Loop() {
+		if _, err := ask(b.Context(), tr, "m", "x"); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		time.Sleep(firstPause) // a life, not a crash loop
+		pid := info(b, h, "echo").PID
+		b.StartTimer()
+		killed := time.Now()
+		syscall.Kill(pid, syscall.SIGKILL)
+		for {
+			if _, err := ask(b.Context(), tr, "m", "x"); err == nil {
+				break
+			}
+		}
+		all = append(all, time.Since(killed))
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
 }

@@ -65,6 +65,14 @@ func (c *crashes) add(now time.Time) {
 	}
 }
 
+// lost notes the end of a process that had done its work: killed from outside,
+// or by one bad call among good ones. That is no crash loop, so it is started
+// again at once, though not all the time.
+func (c *crashes) lost(now time.Time, lived time.Duration) {
+	c.forget(now)
+	c.open, c.retryAt = false, now.Add(max(0, firstPause-lived))
+}
+
 // wait is how long the next start must wait; open says that the breaker, not a
 // pause, is the reason.
 func (c *crashes) wait(now time.Time) (d time.Duration, open bool) {

@@ -39,6 +39,30 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
+// A process that worked may be killed as often as one likes.
+func TestLostProcessesAreNoCrashLoop(t *testing.T) {
+	t.Parallel()
+	c := newCrashes(Breaker{Crashes: 3, Within: time.Minute, Open: 30 * time.Second})
+	now := time.Unix(1e9, 0)
+	for range 100 {
+		now = now.Add(firstPause)
+		c.lost(now, firstPause)
+		if d, open := c.wait(now); d != 0 || open {
+			t.Fatalf("wait %s, open %t, want none", d, open)
+		}
+	}
+	c.lost(now, 10*time.Millisecond)
+	if d, open := c.wait(now); d != firstPause-10*time.Millisecond || open {
+		t.Errorf("after a short life: wait %s, open %t, want the rest of %s", d, open, firstPause)
+	}
+	for range 3 {
+		c.add(now)
+	}
+	if _, open := c.wait(now); !open {
+		t.Error("crashes after that do not open the breaker")
+	}
+}
+
 func TestDefaultBreaker(t *testing.T) {
 	t.Parallel()
 	if got, want := (Breaker{}).withDefaults(), (Breaker{5, time.Minute, 30 * time.Second}); got != want {

@@ -16,19 +16,20 @@ import (
 	"time"
 )
 
-// gatewayEnv makes the test binary a gateway: "<run directory>:<plugin directory>".
+// gatewayEnv makes the test binary a gateway: "<run directory>:<plugin directory>:<launcher>".
 const gatewayEnv = "PLUGINHOST_TEST_GATEWAY"
 
 // gateway starts every kind of process a gateway has, prints their ids, and
 // waits to be killed.
 func gateway() {
-	run, dir, _ := strings.Cut(os.Getenv(gatewayEnv), ":")
-	h, err := New(Config{Dirs: []string{dir}, RunDir: run}, slog.New(slog.DiscardHandler))
+	words := strings.Split(os.Getenv(gatewayEnv), ":")
+	run, dir := words[0], words[1]
+	h, err := New(Config{Dirs: []string{dir}, RunDir: run, Launcher: words[2]}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	tr, _, _ := h.Translator("echo")
+	tr, _, _ := h.Translator("parent")
 	ex, err := tr.Begin(context.Background(), turn("child"))
 	if err != nil {
 		fmt.Println(err)
@@ -68,9 +69,9 @@ func TestNothingOutlivesAKilledGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(run) })
-	dir := plugins(t, "provider-echo")
+	dir := plugins(t, "provider-parent")
 	gw := exec.Command(os.Args[0])
-	gw.Env = append(os.Environ(), gatewayEnv+"="+run+":"+dir)
+	gw.Env = append(os.Environ(), gatewayEnv+"="+run+":"+dir+":"+launcher)
 	stdin, err := gw.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -116,15 +117,15 @@ func TestNothingOutlivesAKilledGateway(t *testing.T) {
 	if _, err := os.Stat(runDir); !os.IsNotExist(err) {
 		t.Errorf("directory of the killed gateway: %v, want it removed", err)
 	}
-	if got, err := ask(t.Context(), translator(t, third, "echo"), "m", "fine"); got != "fine" || err != nil {
+	if got, err := ask(t.Context(), translator(t, third, "parent"), "m", "fine"); got != "fine" || err != nil {
 		t.Errorf("the gateway after that = %q, %v", got, err)
 	}
 }
 
 func TestChildOfAKilledPluginIsKilled(t *testing.T) {
 	t.Parallel()
-	h, _ := start(t, Config{Dirs: []string{plugins(t, "provider-echo")}})
-	ex, err := translator(t, h, "echo").Begin(t.Context(), turn("child"))
+	h, _ := start(t, Config{Dirs: []string{plugins(t, "provider-parent")}})
+	ex, err := translator(t, h, "parent").Begin(t.Context(), turn("child"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestChildOfAKilledPluginIsKilled(t *testing.T) {
 	if err != nil || !running(child) {
 		t.Fatalf("child %d does not run: %v", child, err)
 	}
-	syscall.Kill(info(t, h, "echo").PID, syscall.SIGKILL)
+	syscall.Kill(info(t, h, "parent").PID, syscall.SIGKILL)
 	awaitGone(t, "child", child)
 	ex.(io.Closer).Close()
 }

@@ -5,6 +5,7 @@
 package pluginhost
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -13,7 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os/exec"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -23,14 +24,23 @@ import (
 // Config says where plugins are and how they are run.
 type Config struct {
 	Dirs     []string                   // directories of plugin programs; relative ones against the working directory
-	Settings map[string]json.RawMessage // the operator's settings by plugin name, whatever the kind: a JSON object each
+	Settings map[string]json.RawMessage // the operator's settings by tool type: a JSON object each. A provider's come with each call
 	RunDir   string                     // parent of the private run directory; "" means the system's directory for temporary files
 
 	StartTimeout time.Duration // from start to handshake; 0 means 10 s
 	DrainTimeout time.Duration // for the calls of a process that is replaced or stopped; 0 means 30 s
 	HealthEvery  time.Duration // between health checks; 0 means 10 s
 	Breaker      Breaker
-	Command      Command // builds the commands of plugins; nil runs the program as it is
+
+	Launcher   string          // path of the program that confines a plugin and becomes it: sallyport-confine
+	Unconfined bool            // start plugins also where this system cannot confine them
+	TableDirs  func() []string // directories of the catalog's tables, which engines read; nil means none
+
+	Dev []Dev // plugins under development
+
+	PerUser       map[string]bool // tool types with a process of its own for each user
+	UserProcesses int             // such processes at most; 0 means 64
+	UserIdle      time.Duration   // after which such a process ends; 0 means 10 m
 }
 
 // Host runs the plugins of one gateway process.
@@ -44,7 +54,8 @@ type Host struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // every goroutine of the host
 
-	reload sync.Mutex // one Reload or Close at a time
+	reload    sync.Mutex     // one Reload or Close at a time
+	verifying sync.WaitGroup // checks of the plugins' files in the background
 
 	mu      sync.Mutex
 	plugins []*plugin
@@ -52,18 +63,17 @@ type Host struct {
 	closed  bool
 }
 
-// New looks for plugins in cfg.Dirs and asks each what it is. No process stays:
-// one is started when it is first used. A program that is not a plugin, or
-// cannot be trusted, is logged and shown by Plugins; a directory that cannot be
-// trusted is an error.
+// New reads which plugins the operator accepted from the lists in cfg.Dirs. It
+// starts none: a process is started when it is first used. A plugin that cannot
+// be used is logged and shown by Plugins; a directory or a list that others can
+// change is an error.
 func New(cfg Config, log *slog.Logger) (*Host, error) {
 	cfg.StartTimeout = cmp.Or(cfg.StartTimeout, 10*time.Second)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
 	cfg.HealthEvery = cmp.Or(cfg.HealthEvery, healthEvery)
 	cfg.Breaker = cfg.Breaker.withDefaults()
-	if cfg.Command == nil {
-		cfg.Command = plainCommand
-	}
+	cfg.UserProcesses = cmp.Or(cfg.UserProcesses, userProcesses)
+	cfg.UserIdle = cmp.Or(cfg.UserIdle, userIdle)
 	dirs := make([]string, len(cfg.Dirs))
 	for i, d := range cfg.Dirs {
 		abs, err := filepath.Abs(d) // processes have another working directory
@@ -79,62 +89,63 @@ func New(cfg Config, log *slog.Logger) (*Host, error) {
 	}
 	h := &Host{cfg: cfg, log: log, run: run, starter: newStarter(), metrics: newMetrics(), slots: make(map[key]*slot)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	ps, err := h.scan(h.ctx)
+	ps, err := h.scan()
 	if err != nil {
 		h.cancel()
 		h.starter.close()
 		run.close()
 		return nil, err
 	}
+	h.mu.Lock()
 	h.install(ps)
+	h.mu.Unlock()
+	if len(cfg.PerUser) > 0 {
+		h.wg.Go(h.reapUsers)
+	}
+	if err := h.startDev(); err != nil {
+		h.Close(h.ctx)
+		return nil, err
+	}
 	return h, nil
 }
 
-// command is an exec.Cmd ready for the starter.
-type command = exec.Cmd
-
-// command builds the command of a launch with the environment, directory and
-// streams that every plugin gets.
-func (h *Host) command(l Launch, dir string) (*command, error) {
-	cmd, err := h.cfg.Command(l)
-	if err != nil {
-		return nil, err
-	}
-	cmd.Env = append(environment(dir), cmd.Env...)
-	cmd.Dir = dir
-	return cmd, nil
-}
-
-// install takes over the outcome of a scan and returns the slots whose plugin
-// is gone or was refused.
+// install takes over the outcome of a scan, and has the files of the plugins
+// checked. It returns the slots whose plugin is gone or was refused. The lock is
+// held.
 func (h *Host) install(ps []*plugin) (gone []*slot) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.plugins = ps
 	keep := make(map[key]bool)
 	for _, p := range ps {
-		if p.refused != "" {
+		switch {
+		case p.unlisted:
+			h.log.Warn("plugin is not used: nobody added it", "path", p.path, "run", "sallyport plugin add "+p.path)
+			continue
+		case p.refused != "":
 			h.log.Error("plugin refused", "path", p.path, "reason", p.refused)
 			continue
 		}
-		k := keyOf(p)
+		k := keyOf(p, "")
 		keep[k] = true
 		if h.slots[k] == nil {
 			h.slots[k] = newSlot(h, p, k)
 		}
 	}
 	for k, s := range h.slots {
+		k.principal = ""
 		if !keep[k] {
 			gone = append(gone, s)
-			delete(h.slots, k)
+			delete(h.slots, s.key)
 		}
 	}
+	h.verifying.Go(func() { h.verifyAll(ps) })
 	return gone
 }
 
-func keyOf(p *plugin) key {
+// keyOf is the key of the processes of p that work for a principal, "" for
+// everybody.
+func keyOf(p *plugin, principal string) key {
 	sum := sha256.Sum256(p.settings)
-	return key{slotName: p.slot(), settings: hex.EncodeToString(sum[:8])}
+	return key{slotName: p.slot(), settings: hex.EncodeToString(sum[:8]), principal: principal}
 }
 
 // find returns the slot and the plugin of a kind and name.
@@ -142,25 +153,37 @@ func (h *Host) find(kind, name string) (*slot, *plugin, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.plugins {
-		if p.refused == "" && p.kind == kind && p.name == name {
-			return h.slots[keyOf(p)], p, true
+		if p.usable() && p.Kind == kind && p.Name == name {
+			return h.slots[keyOf(p, "")], p, true
 		}
 	}
 	return nil, nil, false
 }
 
-// Reload looks at the directories again. A plugin that is new can be used; one
-// that is gone is drained and stopped; of one whose file changed a new process
-// takes over while the old one finishes its calls. When a program that was
-// used is refused now, nothing changes; a plugin whose new process does not
-// start stays as it was. Both are named in the error.
-func (h *Host) Reload(ctx context.Context) error {
+// Reload reads the lists again. A plugin that is new can be used; one that is
+// gone is drained and stopped; of one that was added anew a fresh process takes
+// over while the old one finishes its calls. When a plugin that was used is
+// refused now, nothing changes; one whose new process does not start stays as
+// it was. Both are named in the error.
+func (h *Host) Reload(context.Context) error {
 	h.reload.Lock()
 	defer h.reload.Unlock()
-	ps, err := h.scan(ctx)
+	ps, err := h.scan()
 	if err != nil {
 		return err
 	}
+	h.mu.Lock()
+	for _, p := range h.plugins {
+		if p.dev {
+			ps = overrule(ps, p)
+		}
+	}
+	h.mu.Unlock()
+	return h.swap(ps)
+}
+
+// swap puts ps in the place of the plugins.
+func (h *Host) swap(ps []*plugin) error {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -170,36 +193,61 @@ func (h *Host) Reload(ctx context.Context) error {
 		h.mu.Unlock()
 		return err
 	}
-	before := h.slots
-	h.slots = make(map[key]*slot, len(before))
-	for k, s := range before {
-		h.slots[k] = s
+	old := make(map[string]*plugin)
+	for _, p := range h.plugins {
+		old[p.path] = p
 	}
-	h.mu.Unlock()
+	for k, p := range ps {
+		if was := old[p.path]; was != nil && p.same(was) {
+			ps[k] = was // with its private copy
+			delete(old, p.path)
+		}
+	}
 	gone := h.install(ps)
-	var errs []error
+	stale := make(map[*slot]*plugin)
 	for _, p := range ps {
-		s := before[keyOf(p)]
-		if p.refused != "" || s == nil || s.same(p) {
+		if !p.usable() {
 			continue
 		}
+		for k, s := range h.slots {
+			if k.principal = ""; k == keyOf(p, "") && !s.runs(p) {
+				stale[s] = p
+			}
+		}
+	}
+	h.mu.Unlock()
+	var errs []error
+	for s, p := range stale {
 		errs = append(errs, s.replace(p))
 	}
 	for _, s := range gone {
 		h.wg.Go(func() { s.close(context.Background()) })
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err // somebody still runs an old image
+	}
+	for _, p := range old {
+		if p.image != nil {
+			p.image.drop()
+		}
+	}
+	return nil
 }
 
-// lostPlugins names the programs that could be used before and are refused now.
+// same reports whether nothing is to be done to get from was to p.
+func (p *plugin) same(was *plugin) bool {
+	return p.usable() && was.usable() && p.digest == was.digest && p.path == was.path && bytes.Equal(p.settings, was.settings)
+}
+
+// lostPlugins names the plugins that could be used before and are refused now.
 func lostPlugins(before, now []*plugin) error {
 	usable := make(map[string]bool)
 	for _, p := range before {
-		usable[p.path] = p.refused == ""
+		usable[p.path] = p.usable()
 	}
 	var errs []error
 	for _, p := range now {
-		if p.refused != "" && usable[p.path] {
+		if p.refused != "" && !p.unlisted && usable[p.path] {
 			errs = append(errs, fmt.Errorf("plugin %q: %s", p.path, p.refused))
 		}
 	}
@@ -217,70 +265,10 @@ func (h *Host) Replace(kind, name string) error {
 	return s.replace(p)
 }
 
-// State says what a plugin is doing.
-type State string
-
-// The states.
-const (
-	Idle     State = "idle" // not started, or ended and not needed again yet
-	Starting State = "starting"
-	Running  State = "running"
-	Broken   State = "broken"  // crashed too often: see LastError and RetryIn
-	Refused  State = "refused" // never used: see LastError
-)
-
-// Info describes one plugin.
-type Info struct {
-	Kind      string        `json:"kind,omitempty"`
-	Name      string        `json:"name"`
-	Version   string        `json:"version,omitempty"`
-	Path      string        `json:"path"`
-	State     State         `json:"state"`
-	PID       int           `json:"pid,omitempty"`
-	Started   time.Time     `json:"started,omitzero"`
-	InFlight  int           `json:"in_flight,omitempty"`
-	Restarts  int           `json:"restarts,omitempty"`
-	RetryIn   time.Duration `json:"retry_in,omitempty"` // of Broken
-	LastError string        `json:"last_error,omitempty"`
-
-	Calls  uint64        `json:"calls,omitempty"`  // of a tool also its openings; of a provider its translations
-	Errors uint64        `json:"errors,omitempty"` // calls that failed, those given up by the caller apart
-	P50    time.Duration `json:"p50,omitempty"`    // of the calls of the last ten minutes
-	P99    time.Duration `json:"p99,omitempty"`
-	Memory int64         `json:"memory,omitempty"` // resident bytes of its processes
-}
-
-// Plugins describes every program found, by kind and name.
-func (h *Host) Plugins() []Info {
-	infos := h.infos()
-	for k := range infos {
-		if i := &infos[k]; i.State != Refused {
-			h.metrics.of(slotName{i.Kind, i.Name}).summary(i)
-		}
-	}
-	return infos
-}
-
-func (h *Host) infos() []Info {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	infos := make([]Info, 0, len(h.plugins))
-	for _, p := range h.plugins {
-		if p.refused != "" {
-			infos = append(infos, Info{Kind: p.kind, Name: p.name, Version: p.version, Path: p.path, State: Refused, LastError: p.refused})
-			continue
-		}
-		infos = append(infos, h.slots[keyOf(p)].info())
-	}
-	slices.SortFunc(infos, func(a, b Info) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Path, b.Path))
-	})
-	return infos
-}
-
 // Close takes no more calls, waits for those under way until ctx ends or the
 // drain timeout, stops every process, and removes the run directory.
 func (h *Host) Close(ctx context.Context) error {
+	h.cancel() // a start under way, which a reload may wait for
 	h.reload.Lock()
 	defer h.reload.Unlock()
 	h.mu.Lock()
@@ -289,15 +277,15 @@ func (h *Host) Close(ctx context.Context) error {
 		return nil
 	}
 	h.closed = true
-	slots := h.slots
+	slots := slices.Collect(maps.Values(h.slots))
 	h.mu.Unlock()
-	h.cancel()
 	var wg sync.WaitGroup
 	for _, s := range slots {
 		wg.Go(func() { s.close(ctx) })
 	}
 	wg.Wait()
 	h.wg.Wait()
+	h.verifying.Wait()
 	h.starter.close()
 	return h.run.close()
 }

@@ -15,26 +15,33 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
-// built is the path of the test plugin, built once; see testdata/plugin.
-var built string
+// built and launcher are the paths of the test plugin, see testdata/plugin, and
+// of the program that confines it; both are built once.
+var built, launcher string
+
+// hostileEnv names, in a test process that was started for hostile plugins, the
+// directory with the programs that the first one built.
+const hostileEnv = "PLUGINHOST_TEST_HOSTILE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(gatewayEnv) != "" {
 		gateway()
 	}
+	if dir := os.Getenv(hostileEnv); dir != "" { // built by the process that started this one
+		built, launcher = filepath.Join(dir, "plugin"), filepath.Join(dir, launcherName)
+		os.Exit(m.Run())
+	}
 	code := 1
 	dir, err := os.MkdirTemp("", "pluginhost-test-")
 	if err == nil {
-		built = filepath.Join(dir, "plugin")
-		var out []byte
-		if out, err = exec.Command("go", "build", "-o", built, "./testdata/plugin").CombinedOutput(); err != nil {
-			err = fmt.Errorf("build the test plugin: %w\n%s", err, out)
-		}
+		built, launcher = filepath.Join(dir, "plugin"), filepath.Join(dir, "sallyport-confine")
+		err = errors.Join(build(built, "./testdata/plugin"), build(launcher, "../cmd/sallyport-confine"))
 	}
 	if err == nil {
 		code = m.Run()
@@ -45,16 +52,74 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// plugins makes a plugin directory with the test plugin under the given names.
+func build(to, dir string) error {
+	cmd := exec.Command("go", "build", "-o", to, dir)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", dir, err, out)
+	}
+	return nil
+}
+
+// plugins makes a plugin directory with the test plugin under the given names,
+// all of them added.
 func plugins(t testing.TB, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, n := range names {
-		if err := os.Link(built, filepath.Join(dir, n)); err != nil {
+		if err := os.Symlink(built, filepath.Join(dir, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	add(t, dir, names...)
 	return dir
+}
+
+// add puts files of a plugin directory into its list, as the operator does.
+func add(t testing.TB, dir string, names ...string) {
+	t.Helper()
+	var entries []pluginlock.Plugin
+	for _, n := range names {
+		c, err := Find(filepath.Join(dir, n), "")
+		if err == nil {
+			_, err = c.Describe(t.Context(), Config{Launcher: launcher}, slog.New(slog.DiscardHandler))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, c.Entry)
+	}
+	err := pluginlock.Update(dir, func(l *pluginlock.Lock) error {
+		for _, e := range entries {
+			l.Put(e)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write makes a plugin file of its own, not a link to the common one, and adds
+// it.
+func write(t testing.TB, dir, name string, b []byte) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	add(t, dir, name)
+	return path
+}
+
+// content is the content of the test plugin.
+func content(t testing.TB) []byte {
+	t.Helper()
+	b, err := os.ReadFile(built)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // records is a log handler that keeps what it is given.
@@ -100,6 +165,7 @@ func (r *records) await(t testing.TB, words ...string) string {
 func start(t testing.TB, cfg Config) (*Host, *records) {
 	t.Helper()
 	logged := new(records)
+	cfg.Launcher = launcher
 	h, err := New(cfg, slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatalf("New: %v", err)
@@ -249,34 +315,14 @@ func TestFailedStartSaysWhy(t *testing.T) {
 func TestFileThatCannotRun(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	echo, err := os.ReadFile(built) // a link would share its mode with the others
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "provider-echo"), echo, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "not-a-program"), []byte("\x00\x01"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "no-interpreter"), []byte("#!/does/not/exist\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	path := write(t, dir, "provider-echo", content(t))
 	h, _ := start(t, Config{Dirs: []string{dir}})
-	for name, want := range map[string]string{
-		"not-a-program":  "could not be started: it is not a program for this machine (exec format error)",
-		"no-interpreter": "could not be started: the file, or the interpreter its first line names, does not exist",
-	} {
-		if i := info(t, h, name); i.State != Refused || i.LastError != want {
-			t.Errorf("%s: %+v, want refused: %s", name, i, want)
-		}
-	}
-	if err := os.Chmod(filepath.Join(dir, "provider-echo"), 0o644); err != nil { // after describe
+	if err := os.Chmod(path, 0o644); err != nil { // after it was added
 		t.Fatal(err)
 	}
-	_, err = ask(t.Context(), translator(t, h, "echo"), "m")
-	if want := `The plugin "echo" could not be started: permission denied`; err == nil || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("file without x: %v, want %s…", err, want)
+	_, err := ask(t.Context(), translator(t, h, "echo"), "m")
+	if want := `The plugin "echo" could not be started: ` + path + " is not executable; chmod +x it."; err == nil || apierror.From(err).Message != want {
+		t.Errorf("file without x: %v, want %s", err, want)
 	}
 }
 

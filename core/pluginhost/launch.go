@@ -1,29 +1,182 @@
 package pluginhost
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
+	"github.com/sallyport-gateway/sallyport/sdk/confine"
 )
 
 // Launch is one start of a plugin program.
 type Launch struct {
-	Kind, Name string   // of the plugin; empty before it is described
-	Path       string   // of the program
-	Args       []string // without the program's name
-	Principal  string   // for whom alone the process works; "" for everybody
+	Kind, Name  string        // of the plugin; empty before it is described
+	Path        string        // of the program, for messages; executed when File is nil
+	File        *os.File      // the opened, verified program, executed whatever its name leads to; stays the caller's
+	Interpreter []string      // runs Path when not empty: interpreter and its arguments
+	Files       string        // directory of the private copy, readable; "" for a single file
+	Args        []string      // without the program's name
+	Principal   string        // for whom alone the process works; "" for everybody
+	Requires    boot.Requires // accepted by the operator
+	Read        []string      // accepted beside: interpreter's libraries, table locations of an engine; what does not exist is left out
+	Dir         string        // working directory, temporary files and sockets of the process
 }
 
-// Command builds the command of a Launch. The host fills in environment,
-// working directory, standard streams and process group afterwards.
-//
-// This is where a launcher that narrows the process before it runs the program,
-// and the execution of a file that was verified, have their place.
-type Command func(Launch) (*exec.Cmd, error)
+// command builds the command of a launch as the host is configured.
+func (h *Host) command(l Launch) (*exec.Cmd, error) {
+	return ConfinedCommand(h.cfg.Launcher, l, h.cfg.Unconfined)
+}
 
-func plainCommand(l Launch) (*exec.Cmd, error) { return exec.Command(l.Path, l.Args...), nil }
+// ConfinedCommand builds the command that starts a plugin through the launcher
+// program, that of DefaultLauncher if "": confined to what l says, with a scrubbed environment to which
+// variables may be added. Standard streams are the caller's to set, to pipes or
+// terminals: the plugin can write to no file. ExtraFiles belong to the command
+// and are to be closed once it was started. On a system
+// that cannot confine, the plugin is not started unless unconfined is set.
+func ConfinedCommand(launcher string, l Launch, unconfined bool) (*exec.Cmd, error) {
+	if launcher == "" {
+		launcher = DefaultLauncher()
+	}
+	if err := checkLauncher(launcher); err != nil {
+		return nil, &startError{"cannot be confined: " + err.Error()}
+	}
+	program := confine.Program{Path: l.Path, Args: append([]string{l.Path}, l.Args...), Parent: os.Getpid()}
+	file := l.File
+	if len(l.Interpreter) > 0 {
+		program.Path, file = l.Interpreter[0], nil
+		program.Args = slices.Concat(l.Interpreter, []string{l.Path}, l.Args)
+	} else if file == nil {
+		f, err := os.Open(l.Path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		file = f
+	}
+	var err error
+	if program.Policy, err = policy(l, file); err != nil {
+		return nil, err
+	}
+	program.Policy.AllowUnconfined = unconfined
+
+	cmd := exec.Command(launcher)
+	cmd.Env, cmd.Dir = environment(l.Dir), l.Dir
+	if unconfined {
+		cmd.Env = append(cmd.Env, boot.EnvUnconfined+"=allow")
+	}
+	if file != nil && runtime.GOOS == "linux" {
+		own, err := duplicate(file)
+		if err != nil {
+			return nil, err
+		}
+		program.Descriptor = programDescriptor
+		cmd.ExtraFiles = []*os.File{nil, own}
+	} else {
+		cmd.ExtraFiles = []*os.File{nil}
+	}
+	if cmd.ExtraFiles[0], err = policyFile(l.Dir, program); err != nil {
+		closeFiles(cmd.ExtraFiles)
+		return nil, err
+	}
+	return cmd, nil
+}
+
+// launcherName is the file name of the launcher, core/cmd/sallyport-confine.
+const launcherName = "sallyport-confine"
+
+// DefaultLauncher is where the launcher belongs: beside the running program.
+func DefaultLauncher() string {
+	exe, err := os.Executable()
+	if err == nil {
+		exe, err = filepath.EvalSymlinks(exe)
+	}
+	if err != nil {
+		return launcherName
+	}
+	return filepath.Join(filepath.Dir(exe), launcherName)
+}
+
+func checkLauncher(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || !executable(info) {
+		return fmt.Errorf("the launcher %s is missing, which confines plugins; it belongs beside the sallyport program, where `make build` puts it", path)
+	}
+	return nil
+}
+
+// Confinement says what this system grants plugins. It is an error when
+// plugins could not be started: the launcher is missing, or the system cannot
+// confine them and Unconfined is not set.
+func (c Config) Confinement() (confine.Report, error) {
+	granted := confine.Probe()
+	launcher := c.Launcher
+	if launcher == "" {
+		launcher = DefaultLauncher()
+	}
+	if err := checkLauncher(launcher); err != nil {
+		return granted, err
+	}
+	if (granted.Landlock == 0 || !granted.Seccomp) && !c.Unconfined {
+		return granted, fmt.Errorf("plugins cannot be confined on this system: %s; to run them all the same, with every right of the gateway's user, write \"unconfined: allow\" into the configuration",
+			strings.Join(granted.Missing, "; "))
+	}
+	return granted, nil
+}
+
+// programDescriptor is where the launcher finds the program; the policy has the
+// number before it.
+const programDescriptor = 4
+
+// policyFile holds what the launcher reads. It has no name: whoever may look
+// into the directory finds nothing.
+func policyFile(dir string, p confine.Program) (*os.File, error) {
+	f, err := os.CreateTemp(dir, "policy")
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	err = errors.Join(os.Remove(f.Name()), json.NewEncoder(f).Encode(p))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	return f, nil
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	var dupErr error
+	err = c.Control(func(n uintptr) { fd, dupErr = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, dupErr); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
 
 // passed are the variables of the gateway's environment that a plugin gets.
 // Everything else may hold a secret.
@@ -65,6 +218,7 @@ func (s *starter) loop() {
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	for r := range s.start {
 		r.err <- r.cmd.Start()
+		closeFiles(r.cmd.ExtraFiles) // see ConfinedCommand
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	hclog "github.com/hashicorp/go-hclog"
 )
@@ -36,36 +38,91 @@ func eachLine(r io.Reader, f func(line string)) {
 // stderrLog turns the lines of a plugin's stderr into log records: JSON in
 // hclog's form keeps level and attributes, a Go crash is an error, any other
 // line a debug message. It remembers what best says why the process ended.
+// Of a plugin that says more than its share the rest is counted, not logged.
 //
 // go-plugin can do this too, but its reader trusts the types of the JSON
 // members: a plugin that logs {"@message": 1} would crash the gateway.
 type stderrLog struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
-	crash string // first line of a Go crash
-	last  string // last line that may say why: a warning, an error, or text that is no log line
-	wrote bool   // anything but empty lines
+	mu     sync.Mutex
+	share  share
+	crash  string // first line of a Go crash
+	last   string // last line that may say why: a warning, an error, or text that is no log line
+	unread string // last line that was not logged, which may say why too
+	wrote  bool   // anything but empty lines
+
+	hint  string // what to do about a file that it may not open, see denied
+	since int    // lines since then
 }
+
+func newStderrLog(log *slog.Logger) *stderrLog { return &stderrLog{log: log} }
 
 func (s *stderrLog) line(line string) {
 	if strings.TrimSpace(line) == "" {
 		return
 	}
-	level, msg, attrs, plain := parseLogLine(line)
 	s.mu.Lock()
+	s.wrote = true
 	if s.crash == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
 		s.crash = line
 	}
-	if s.crash != "" && level == slog.LevelDebug {
+	crashed := s.crash != ""
+	s.since++
+	if hint := denied(line); hint != "" {
+		if hint != s.hint {
+			s.log.Warn("plugin " + hint)
+		}
+		s.hint, s.since = hint, 0
+	}
+	if !s.admit(len(line)) {
+		s.unread = line
+		s.mu.Unlock()
+		return
+	}
+	level, msg, attrs, plain := parseLogLine(line)
+	if crashed && level == slog.LevelDebug {
 		level = slog.LevelError // the stack below
 	}
-	s.wrote = true
 	if plain || level >= slog.LevelWarn {
-		s.last = msg
+		s.last, s.unread = msg, ""
 	}
 	s.mu.Unlock()
 	s.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// stdout logs a line that the plugin printed where it should not.
+func (s *stderrLog) stdout(line string) {
+	s.mu.Lock()
+	ok := s.admit(len(line))
+	s.mu.Unlock()
+	if ok {
+		s.log.Warn("plugin printed to stdout; it should log to stderr", "line", line)
+	}
+}
+
+// admit reports whether a line is logged, and tells from time to time how many
+// were not. The lock is held.
+func (s *stderrLog) admit(size int) bool {
+	ok, dropped := s.share.admit(time.Now(), size)
+	if dropped > 0 {
+		s.told(dropped)
+	}
+	return ok
+}
+
+func (s *stderrLog) told(dropped int) {
+	s.log.Warn(fmt.Sprintf("%d lines dropped: the plugin logs more than %d a second", dropped, linesPerSecond))
+}
+
+// end tells of lines that were dropped last.
+func (s *stderrLog) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.share.dropped > 0 {
+		s.told(s.share.dropped)
+		s.share.dropped = 0
+	}
 }
 
 // reason is the line that best explains the end of the process; "" if there is
@@ -73,8 +130,16 @@ func (s *stderrLog) line(line string) {
 func (s *stderrLog) reason() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if hint := s.advice(); hint != "" {
+		return "it " + hint
+	}
 	if s.crash != "" {
 		return s.crash
+	}
+	if s.unread != "" {
+		if level, msg, _, plain := parseLogLine(s.unread); plain || level >= slog.LevelWarn {
+			return msg
+		}
 	}
 	return s.last
 }
@@ -84,6 +149,41 @@ func (s *stderrLog) silent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.wrote
+}
+
+// What a plugin may log. A longer line counts as several.
+const (
+	linesPerSecond = 200
+	linesAtOnce    = 400
+	lineBytes      = 1 << 10
+	dropsTold      = time.Second // how often dropped lines are told of
+)
+
+// share is a plugin's share of the log, as a bucket that fills with time.
+type share struct {
+	used    float64 // lines, of linesAtOnce
+	last    time.Time
+	dropped int // since it was last told
+	since   time.Time
+}
+
+// admit reports whether a line of size bytes may be logged, and how many were
+// dropped when it is time to tell.
+func (s *share) admit(now time.Time, size int) (ok bool, dropped int) {
+	s.used = max(0, s.used-now.Sub(s.last).Seconds()*linesPerSecond)
+	s.last = now
+	if s.dropped > 0 && now.Sub(s.since) >= dropsTold {
+		dropped, s.dropped = s.dropped, 0
+	}
+	if cost := 1 + float64(size/lineBytes); s.used+cost <= linesAtOnce {
+		s.used += cost
+		return true, dropped
+	}
+	if s.dropped == 0 {
+		s.since = now
+	}
+	s.dropped++
+	return false, dropped
 }
 
 // parseLogLine reads a line in hclog's form; plain is any other.

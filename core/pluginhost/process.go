@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,52 +54,81 @@ type process struct {
 	tool       tool.Tool        // of a tool
 	engine     engine.Engine    // of an engine
 
-	calls    gauge       // calls under way, but for a provider's exchanges
-	stopping atomic.Bool // its end is wanted
+	loaded     *loaded // what it runs
+	closeImage sync.Once
+	calls      gauge       // calls under way, but for a provider's exchanges
+	tables     tables      // of an engine: what it may read
+	stopping   atomic.Bool // its end is wanted
+	served     atomic.Bool // a call has succeeded
 }
 
 // startProcess starts a plugin and brings it to where it can be called. Its
 // errors are sentences for the operator that begin with the plugin's name. The
 // host's Close ends a start under way.
 func (h *Host) startProcess(p *plugin, principal string) (*process, error) {
+	loaded, err := p.image.load()
+	if err != nil {
+		return nil, fmt.Errorf("plugin %q %w", p.Name, err)
+	}
+	if err := loaded.runnable(); err != nil {
+		loaded.close()
+		return nil, fmt.Errorf("plugin %q %w", p.Name, err)
+	}
+	return h.startLoaded(p, principal, loaded)
+}
+
+// startLoaded starts what was loaded, and closes it when the process has ended.
+func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*process, error) {
 	dir, err := h.run.process()
 	if err != nil {
-		return nil, fmt.Errorf("plugin %q: directory: %w", p.name, err)
+		loaded.close()
+		return nil, fmt.Errorf("plugin %q: directory: %w", p.Name, err)
 	}
-	log := h.log.With("plugin", p.name)
-	proc := &process{name: p.name, log: log, stats: h.metrics.of(p.slot()), dir: dir, started: time.Now()}
+	log := h.logOf(p)
+	proc := &process{name: p.Name, log: log, stats: h.metrics.of(p.slot()), loaded: loaded, dir: dir, started: time.Now()}
+	launch := loaded.launch(Launch{Kind: p.Kind, Name: p.Name, Principal: principal, Requires: p.Requires, Dir: dir})
+	proc.tables = h.tablesFor(p.Kind)
+	launch.Read = append(launch.Read, proc.tables.paths()...)
+	out := newStderrLog(log)
+	patience := h.cfg.StartTimeout
+	if p.dev {
+		patience = devStart
+	}
 	abort := func() bool { return true }
 	defer func() { abort() }()
 	proc.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  boot.Handshake(),
 		VersionedPlugins: map[int]goplugin.PluginSet{boot.Protocol: {pluginSetName: connPlugin{}}},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
-			cmd, err := h.command(Launch{Kind: p.kind, Name: p.name, Path: p.path, Principal: principal}, dir)
+			cmd, err := h.command(launch)
 			if err != nil {
 				return nil, err
 			}
 			cmd.Env = append(cmd.Env, spec.Env...) // cookie, versions, socket directory
 			cmd.Env = append(cmd.Env, boot.EnvHostPID+"="+strconv.Itoa(os.Getpid()))
-			proc.program = newProgram(cmd, h.starter, log)
+			proc.program = newProgram(cmd, h.starter, out)
 			abort = context.AfterFunc(h.ctx, func() { proc.program.Kill(context.Background()) })
 			return proc.program, nil
 		},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		StartTimeout:     h.cfg.StartTimeout,
-		Logger:           newHclog(log),
+		StartTimeout:     patience,
+		Logger:           newHclog(h.log.With("plugin", p.Name)),
 		SkipHostEnv:      true,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
-		SyncStdout:       &lineWriter{f: func(line string) { log.Warn("plugin printed to stdout; it should log to stderr", "line", line) }},
-		SyncStderr:       &lineWriter{f: func(line string) { log.Debug(line) }},
+		SyncStdout:       &lineWriter{f: out.stdout},
+		SyncStderr:       &lineWriter{f: out.line},
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(boot.MaxMessage), grpc.MaxCallSendMsgSize(boot.MaxMessage))},
 	})
 	if err := proc.connect(p); err != nil {
-		err = fmt.Errorf("plugin %q %s", p.name, proc.explain(err, h.cfg.StartTimeout))
+		err = fmt.Errorf("plugin %q %s", p.Name, proc.explain(err, patience))
 		proc.stop(context.Background())
 		return nil, err
 	}
-	log.Info("plugin started", "kind", p.kind, "pid", proc.program.pid, "elapsed", time.Since(proc.started))
+	log.Info("plugin started", "kind", p.Kind, "pid", proc.program.pid, "elapsed", time.Since(proc.started))
+	if p.dev {
+		log.Info(fmt.Sprintf("to debug it: dlv attach %d", proc.program.pid))
+	}
 	return proc, nil
 }
 
@@ -109,12 +139,20 @@ func (pr *process) connect(p *plugin) error {
 	if err != nil {
 		return err
 	}
+	if err := pr.loaded.check(); err != nil {
+		pr.program.Kill(context.Background())
+		return err
+	}
 	dispensed, err := client.Dispense(pluginSetName)
 	if err != nil {
 		return err
 	}
 	pr.conn = dispensed.(*grpc.ClientConn)
-	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
+	wait := healthWait
+	if p.dev {
+		wait = devStart
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	if err := pr.ping(ctx); err != nil {
 		return fmt.Errorf("did not answer its first health check: %w", err)
@@ -122,11 +160,16 @@ func (pr *process) connect(p *plugin) error {
 	if err := pr.configure(ctx, p.settings); err != nil {
 		return err
 	}
-	switch p.kind {
+	switch p.Kind {
 	case boot.Provider:
 		pr.translator = provider.NewClient(provider.ClientConfig{
-			Name: p.name, Dial: pr.dial(provider.Dialer(pr.conn, pr.program.pid, pr.dir)), Gone: pr.gone,
-			Ended: func(begun time.Time, err error) { pr.stats.took(opExchange, begun, err) },
+			Name: p.Name, Dial: pr.dial(provider.Dialer(pr.conn, pr.program.pid, pr.dir)), Gone: pr.gone,
+			Ended: func(begun time.Time, err error) {
+				pr.stats.took(opExchange, begun, err)
+				if err == nil {
+					pr.served.Store(true)
+				}
+			},
 		})
 	case boot.Tool:
 		pr.tool = tool.NewClient(pr.conn)
@@ -216,8 +259,9 @@ func (pr *process) inFlight() int {
 	return n
 }
 
-// watch checks the health of the process until it ends.
-func (pr *process) watch(every time.Duration) {
+// watch checks the health of the process until it ends. One that does not answer
+// is killed, but for a plugin under development, which a debugger may hold.
+func (pr *process) watch(every time.Duration, dev bool) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for misses := 0; ; {
@@ -234,6 +278,12 @@ func (pr *process) watch(every time.Duration) {
 			continue
 		}
 		misses++
+		if dev {
+			if misses == 1 {
+				pr.log.Info("plugin does not answer; a debugger may hold it")
+			}
+			continue
+		}
 		pr.log.Warn("plugin does not answer its health check", "misses", misses, "error", err)
 		if misses == healthMisses {
 			pr.program.Kill(context.Background())
@@ -270,6 +320,7 @@ func (pr *process) stop(ctx context.Context) {
 		<-pr.program.ended
 	}
 	os.RemoveAll(pr.dir)
+	pr.closeImage.Do(pr.loaded.close)
 }
 
 // connPlugin is go-plugin's view of a plugin: it dispenses the connection.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
@@ -150,6 +151,19 @@ func TestCloseEndsAStartUnderWay(t *testing.T) {
 	}
 }
 
+// replace puts a new build of a plugin in the place of the old one.
+func replace(t *testing.T, dir, name string) {
+	t.Helper()
+	next := filepath.Join(t.TempDir(), "next")
+	if err := os.WriteFile(next, append(content(t), 0), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	add(t, dir, name)
+}
+
 func TestReload(t *testing.T) {
 	t.Parallel()
 	dir := plugins(t, "provider-echo", "provider-second")
@@ -160,20 +174,12 @@ func TestReload(t *testing.T) {
 	echoPID, secondPID := info(t, h, "echo").PID, info(t, h, "second").PID
 
 	// One is new, one has another file, one is as it was.
-	program, err := os.ReadFile(built)
-	if err != nil {
-		t.Fatal(err)
-	}
 	next := filepath.Join(t.TempDir(), "next")
-	if err := os.WriteFile(next, program, 0o755); err != nil {
+	replace(t, dir, "provider-echo")
+	if err := os.Symlink(built, filepath.Join(dir, "provider-third")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(next, filepath.Join(dir, "provider-echo")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Link(built, filepath.Join(dir, "provider-third")); err != nil {
-		t.Fatal(err)
-	}
+	add(t, dir, "provider-third")
 	if err := h.Reload(t.Context()); err != nil {
 		t.Fatalf("Reload: %v", err)
 	}
@@ -187,22 +193,19 @@ func TestReload(t *testing.T) {
 		t.Error("the plugin that did not change has a new process")
 	}
 
-	// A file that is no plugin any more changes nothing.
-	if err := os.WriteFile(next, []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(next, filepath.Join(dir, "provider-echo")); err != nil {
+	// A file that was not added again changes nothing for who runs already.
+	if err := os.Rename(filepath.Join(dir, "provider-echo"), next); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "provider-echo") {
-		t.Errorf("Reload with a broken plugin: %v, want an error that names it", err)
+		t.Errorf("Reload without a file: %v, want an error that names it", err)
 	}
 	if got, err := ask(t.Context(), echo, "m", "x"); got != "x" || err != nil {
 		t.Errorf("the plugin after the failed reload = %q, %v", got, err)
 	}
 
 	// One that is gone is stopped.
-	if err := os.Remove(filepath.Join(dir, "provider-echo")); err != nil {
+	if err := pluginlock.Update(dir, func(l *pluginlock.Lock) error { l.Remove("provider-echo"); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	echoPID = info(t, h, "echo").PID

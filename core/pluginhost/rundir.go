@@ -116,18 +116,3 @@ func ownerOf(info os.FileInfo) int {
 	}
 	return -1
 }
-
-func groupOf(info os.FileInfo) int {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int(st.Gid)
-	}
-	return -1
-}
-
-func stampOf(info os.FileInfo) stamp {
-	s := stamp{size: info.Size(), mtime: info.ModTime().UnixNano()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = uint64(st.Ino)
-	}
-	return s
-}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +27,6 @@ const outputGrace = 200 * time.Millisecond
 type program struct {
 	cmd     *exec.Cmd
 	starter *starter
-	log     *slog.Logger
 	stderr  *stderrLog
 	pid     int
 
@@ -47,8 +46,8 @@ type program struct {
 
 var _ runner.Runner = (*program)(nil)
 
-func newProgram(cmd *exec.Cmd, s *starter, log *slog.Logger) *program {
-	p := &program{cmd: cmd, starter: s, log: log, stderr: &stderrLog{log: log}, dead: make(chan struct{}), ended: make(chan struct{})}
+func newProgram(cmd *exec.Cmd, s *starter, out *stderrLog) *program {
+	p := &program{cmd: cmd, starter: s, stderr: out, dead: make(chan struct{}), ended: make(chan struct{})}
 	p.handshake, p.toHandshake = io.Pipe()
 	p.noStderr, p.endNoStderr = io.Pipe()
 	return p
@@ -87,6 +86,7 @@ func (p *program) Start(context.Context) error {
 	p.mu.Unlock()
 	p.stdoutR, p.errR = outR, errR
 	p.wg.Go(p.readStdout)
+	p.wg.Go(p.guard)
 	p.wg.Go(func() { eachLine(errR, p.stderr.line) })
 	go p.wait()
 	return nil
@@ -106,7 +106,7 @@ func (p *program) readStdout() {
 			io.WriteString(p.toHandshake, line+"\n")
 			return
 		}
-		p.log.Warn("plugin printed to stdout; it should log to stderr", "line", line)
+		p.stderr.stdout(line)
 	})
 	p.toHandshake.Close()
 }
@@ -125,6 +125,7 @@ func (p *program) wait() {
 	p.toHandshake.Close() // nobody may wait for a line that cannot come, nor block the reader
 	p.handshake.Close()
 	p.wg.Wait()
+	p.stderr.end()
 	cut.Stop()
 	p.stdoutR.Close()
 	p.errR.Close()
@@ -227,8 +228,14 @@ func (p *program) ID() string {
 // Diagnose adds nothing: the host explains a failed start itself.
 func (p *program) Diagnose(context.Context) string { return "" }
 
-// PluginToHost leaves an address as it is: both sides see the same files.
+// PluginToHost leaves an address as it is: both sides see the same files. One
+// outside of the process's own directory is somebody else's socket, to which
+// the plugin would have the gateway speak.
 func (p *program) PluginToHost(network, addr string) (string, string, error) {
+	rel, err := filepath.Rel(p.cmd.Dir, addr)
+	if network != "unix" || err != nil || !filepath.IsLocal(rel) {
+		return "", "", &startError{fmt.Sprintf("names the address %q, which is not a unix socket in PLUGIN_UNIX_SOCKET_DIR", shorten(network+" "+addr))}
+	}
 	return network, addr, nil
 }
 

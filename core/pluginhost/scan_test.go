@@ -9,49 +9,28 @@ import (
 	"testing"
 )
 
-func TestScanRefusesWhatItCannotUse(t *testing.T) {
+// What the lists do not have is not used, and is told how to be added.
+func TestScanUsesWhatWasAdded(t *testing.T) {
 	t.Parallel()
-	dir := plugins(t, "provider-mute", "provider-garbage", "provider-loud", "provider-old", "provider-strange", "provider-badname", "provider-fine")
-	if err := os.WriteFile(filepath.Join(dir, "README.md"), []byte("not a program"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "fails"), []byte("#!/bin/sh\necho my reason >&2\nexit 4\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, script := range map[string]string{
-		"silent": "exit 3", "speaks": "echo half a line; exit 3", "shot": "kill -9 $$",
-		"informs": `echo '{"@level":"info","@message":"all is well"}' >&2; exit 3`,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+	dir := plugins(t, "provider-fine")
+	for _, n := range []string{"tool-new", ".hidden"} {
+		if err := os.Symlink(built, filepath.Join(dir, n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"provider-still", ".hidden", "gateway.lock", "notes.txt", "LICENSE", "provider-echo.sha256"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), 0o644); err != nil {
+	for name, mode := range map[string]os.FileMode{"README.md": 0o644, "notes": 0o644, "weather/plugin": 0o755, "other/readme": 0o755} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, ".provider-echo.swp"), []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o755); err != nil {
-		t.Fatal(err)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"), mode); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h, logged := start(t, Config{Dirs: []string{dir}})
 	want := map[string]string{
-		"provider-mute":    `describe did not print one line of JSON but ""`,
-		"provider-garbage": `describe did not print one line of JSON but "hello there"`,
-		"provider-loud":    `describe printed more than 1048576 bytes`,
-		"provider-old":     `speaks protocol 7, this gateway speaks 1`,
-		"provider-strange": `is of kind "oracle"; this gateway knows provider, tool and engine`,
-		"provider-badname": `has the name "../x": use lower-case letters, digits, '-' and '_', at most 64`,
-		"fails":            `describe ended with status 4: my reason`,
-		"silent":           `describe ended with status 3 and printed nothing`,
-		"speaks":           `describe ended with status 3 after it printed "half a line"`,
-		"shot":             `describe was killed by signal 9 (killed) and printed nothing`,
-		"informs":          `describe ended with status 3 and gave no reason`,
-		"provider-still":   `provider-still is not executable: chmod +x it`,
-		"fine":             "",
+		"fine":     "",
+		"tool-new": "not added: sallyport plugin add " + filepath.Join(dir, "tool-new"),
+		"weather":  "not added: sallyport plugin add " + filepath.Join(dir, "weather"),
 	}
 	got := h.Plugins()
 	if len(got) != len(want) {
@@ -59,27 +38,17 @@ func TestScanRefusesWhatItCannotUse(t *testing.T) {
 	}
 	for _, i := range got {
 		reason, known := want[i.Name]
-		if !known || i.LastError != reason || (i.State == Refused) != (reason != "") {
+		if !known || i.LastError != reason || (i.State == Unlisted) != (reason != "") {
 			t.Errorf("%s: %s %q, want %q", i.Name, i.State, i.LastError, reason)
 		}
 	}
 	if names := h.TranslatorNames(); !slices.Equal(names, []string{"fine"}) {
 		t.Errorf("TranslatorNames() = %q, want the usable one", names)
 	}
-	logged.await(t, "level=ERROR", "plugin refused", "provider-garbage")
-}
-
-func TestScanGivesUpOnAProgramThatHangs(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	script := "#!/bin/sh\nsleep 3600 &\nsleep 3600\n"
-	if err := os.WriteFile(filepath.Join(dir, "slow"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
+	if _, _, ok := h.Tool("new", ""); ok {
+		t.Error("a tool that nobody added can be used")
 	}
-	h, _ := start(t, Config{Dirs: []string{dir}})
-	if i := info(t, h, "slow"); i.State != Refused || i.LastError != "describe did not end within 5s" {
-		t.Errorf("info = %+v", i)
-	}
+	logged.await(t, "level=WARN", "plugin is not used", "sallyport plugin add "+filepath.Join(dir, "tool-new"))
 }
 
 func TestTwoPluginsOfOneName(t *testing.T) {
@@ -124,41 +93,6 @@ func TestDirectoryThatOthersCanWrite(t *testing.T) {
 	}
 	if _, err := New(Config{Dirs: []string{"/does/not/exist"}}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
 		t.Errorf("missing directory: %v", err)
-	}
-	dir := t.TempDir()
-	program, err := os.ReadFile(built)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "provider-echo")
-	if err := os.WriteFile(path, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(path, 0o757); err != nil {
-		t.Fatal(err)
-	}
-	h, _ := start(t, Config{Dirs: []string{dir}})
-	if i := info(t, h, "provider-echo"); i.State != Refused || !strings.Contains(i.LastError, "the file is writable by everybody") {
-		t.Errorf("a file that everybody can write: %+v", i)
-	}
-}
-
-func TestLinkIntoADirectoryThatOthersCanWrite(t *testing.T) {
-	t.Parallel()
-	dir, open := t.TempDir(), plugins(t, "provider-echo")
-	if err := os.Symlink(filepath.Join(open, "provider-echo"), filepath.Join(dir, "provider-echo")); err != nil {
-		t.Fatal(err)
-	}
-	h, _ := start(t, Config{Dirs: []string{dir}})
-	if got, err := ask(t.Context(), translator(t, h, "echo"), "m", "x"); got != "x" || err != nil {
-		t.Errorf("a link = %q, %v", got, err)
-	}
-	if err := os.Chmod(open, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	h, _ = start(t, Config{Dirs: []string{dir}})
-	if i := info(t, h, "provider-echo"); i.State != Refused || !strings.Contains(i.LastError, "is writable by everybody") {
-		t.Errorf("a link into an open directory: %+v", i)
 	}
 }
 
@@ -229,7 +163,7 @@ func TestReasonOfTheEnd(t *testing.T) {
 		{[]string{"panic: boom", "goroutine 1 [running]:", fault}, "panic: boom"},
 	}
 	for _, tt := range tests {
-		s := &stderrLog{log: slog.New(slog.DiscardHandler)}
+		s := newStderrLog(slog.New(slog.DiscardHandler))
 		for _, l := range tt.lines {
 			s.line(l)
 		}

@@ -21,7 +21,7 @@ func (h *Host) Translator(name string) (provider.Translator, provider.Manifest, 
 	if !ok {
 		return nil, provider.Manifest{}, false
 	}
-	return pluginTranslator{s}, p.provider, true
+	return pluginTranslator{s}, p.Provider, true
 }
 
 // TranslatorNames lists the names that Translator knows.
@@ -30,8 +30,8 @@ func (h *Host) TranslatorNames() []string {
 	defer h.mu.Unlock()
 	var names []string
 	for _, p := range h.plugins {
-		if p.refused == "" && p.kind == boot.Provider {
-			names = append(names, p.name)
+		if p.usable() && p.Kind == boot.Provider {
+			names = append(names, p.Name)
 		}
 	}
 	slices.Sort(names)
@@ -45,7 +45,11 @@ func (h *Host) Tool(typ, principal string) (tool.Tool, tool.Manifest, bool) {
 	if !ok {
 		return nil, tool.Manifest{}, false
 	}
-	return pluginTool{s}, p.tool, true
+	t := pluginTool{slot: s}
+	if h.cfg.PerUser[typ] {
+		t.user = func() (*slot, func(), error) { return h.userSlot(p, principal) }
+	}
+	return t, p.Tool, true
 }
 
 // Engine returns a SQL engine.
@@ -54,7 +58,7 @@ func (h *Host) Engine(name string) (engine.Engine, engine.Manifest, bool) {
 	if !ok {
 		return nil, engine.Manifest{}, false
 	}
-	return pluginEngine{s}, p.engine, true
+	return pluginEngine{s}, p.Engine, true
 }
 
 // pluginTranslator is a Translator served by whatever process its slot has.
@@ -83,19 +87,37 @@ func (t pluginTranslator) begin(ctx context.Context, turn provider.Turn) (provid
 	return p.translator.Begin(ctx, turn)
 }
 
-// pluginTool is a Tool served by whatever process its slot has.
-type pluginTool struct{ slot *slot }
+// pluginTool is a Tool served by whatever process its slot has, or the slot that
+// works for its user alone.
+type pluginTool struct {
+	slot *slot
+	user func() (s *slot, leave func(), err error) // nil when all share a process
+}
 
 var _ tool.Tool = pluginTool{}
+
+func (t pluginTool) acquire(ctx context.Context) (p *process, release func(), err error) {
+	s, leave := t.slot, func() {}
+	if t.user != nil {
+		if s, leave, err = t.user(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p, err = s.acquire(ctx); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return p, func() { p.calls.add(-1); leave() }, nil
+}
 
 func (t pluginTool) Open(ctx context.Context, ds []tool.Declaration, h *tool.Host) (o tool.Opened, err error) {
 	start := time.Now()
 	defer func() { t.slot.stats.took(opOpen, start, err) }()
-	p, err := t.slot.acquire(ctx)
+	p, release, err := t.acquire(ctx)
 	if err != nil {
 		return tool.Opened{}, err
 	}
-	defer p.calls.add(-1)
+	defer release()
 	o, err = p.tool.Open(ctx, ds, h)
 	return o, p.ended(ctx, err)
 }
@@ -103,11 +125,11 @@ func (t pluginTool) Open(ctx context.Context, ds []tool.Declaration, h *tool.Hos
 func (t pluginTool) Call(ctx context.Context, c tool.Call, h *tool.Host) (r tool.Result, err error) {
 	start := time.Now()
 	defer func() { t.slot.stats.took(opCall, start, err) }()
-	p, err := t.slot.acquire(ctx)
+	p, release, err := t.acquire(ctx)
 	if err != nil {
 		return tool.Result{}, err
 	}
-	defer p.calls.add(-1)
+	defer release()
 	r, err = p.tool.Call(ctx, c, h)
 	return r, p.ended(ctx, err)
 }
@@ -134,7 +156,7 @@ func (e pluginEngine) Query(ctx context.Context, q engine.Query) iter.Seq2[engin
 		var err error // of the query as a whole
 		start := time.Now()
 		defer func() { e.slot.stats.took(opQuery, start, err) }()
-		p, err := e.slot.acquire(ctx)
+		p, err := e.acquire(ctx, q)
 		if err != nil {
 			yield(engine.Batch{}, err)
 			return
@@ -152,6 +174,9 @@ func (e pluginEngine) Query(ctx context.Context, q engine.Query) iter.Seq2[engin
 // ended tells a call that failed because the process ended from one that the
 // plugin itself answered with apierror.Unavailable.
 func (pr *process) ended(ctx context.Context, err error) error {
+	if err == nil {
+		pr.served.Store(true)
+	}
 	if !apierror.Is(err, apierror.Unavailable) || ctx.Err() != nil {
 		return err
 	}

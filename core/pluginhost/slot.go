@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -26,12 +27,18 @@ type slot struct {
 	log   *slog.Logger
 	stats stats
 
+	callers int       // of a user's slot: who keep it in the pool; guarded by the host's lock
+	left    time.Time // when the last of them left
+
+	renewing sync.Mutex // one renew at a time
+
 	mu        sync.Mutex
 	plugin    *plugin
 	cur       *process
 	starting  *startCall
 	crashes   *crashes
 	restarts  int
+	ended     bool // a process did, without being asked to
 	lastError string
 	closed    bool
 }
@@ -43,7 +50,7 @@ type startCall struct {
 }
 
 func newSlot(h *Host, p *plugin, k key) *slot {
-	return &slot{host: h, key: k, plugin: p, log: h.log.With("plugin", p.name), stats: h.metrics.of(k.slotName), crashes: newCrashes(h.cfg.Breaker)}
+	return &slot{host: h, key: k, plugin: p, log: h.logOf(p), stats: h.metrics.of(k.slotName), crashes: newCrashes(h.cfg.Breaker)}
 }
 
 func unavailable(cause error, format string, args ...any) *apierror.Error {
@@ -80,9 +87,7 @@ func (s *slot) acquire(ctx context.Context) (*process, error) {
 				s.mu.Unlock()
 				return nil, err
 			}
-			call = &startCall{done: make(chan struct{})}
-			s.starting = call
-			s.host.wg.Go(func() { s.start(call, pause) })
+			call = s.begin(pause)
 		}
 		s.mu.Unlock()
 		select {
@@ -100,6 +105,15 @@ func (s *slot) brokenLocked(pause time.Duration) *apierror.Error {
 	e := unavailable(nil, "The plugin %q keeps crashing and is not started again for %s. Last: %s", s.key.name, pause.Round(time.Second), s.lastError)
 	e.RetryAfter = pause
 	return e
+}
+
+// begin makes the slot's process after pause, in the background. The lock is
+// held, and no other start is under way.
+func (s *slot) begin(pause time.Duration) *startCall {
+	call := &startCall{done: make(chan struct{})}
+	s.starting = call
+	s.host.wg.Go(func() { s.start(call, pause) })
+	return call
 }
 
 // start makes the slot's process after pause. It runs alone.
@@ -122,7 +136,7 @@ func (s *slot) start(call *startCall, pause time.Duration) {
 		s.lastError = err.Error()
 		s.crashes.add(time.Now())
 		s.log.Error("plugin did not start", "error", err)
-		call.err = unavailable(nil, "The %s.", err)
+		call.err = unavailable(err, "The %s.", told(err, s.key.name))
 		return
 	}
 	if s.closed || err != nil {
@@ -135,13 +149,23 @@ func (s *slot) start(call *startCall, pause time.Duration) {
 	s.adopt(proc)
 }
 
+// told is what a client hears of a failed start, as a sentence without its end.
+// Where the gateway keeps its files is no affair of theirs.
+func told(err error, name string) string {
+	if _, ok := errors.AsType[*trustError](err); ok {
+		return fmt.Sprintf("plugin %q is not run: its files are not the ones that were added; the gateway's log has more", name)
+	}
+	return err.Error()
+}
+
 // adopt makes proc the process that takes calls. The lock is held.
 func (s *slot) adopt(proc *process) {
-	if len(s.crashes.recent) > 0 || s.cur != nil {
+	if s.ended || s.cur != nil {
 		s.restarts++
 	}
 	s.cur = proc
-	s.host.wg.Go(func() { proc.watch(s.host.cfg.HealthEvery) })
+	dev := s.plugin.dev
+	s.host.wg.Go(func() { proc.watch(s.host.cfg.HealthEvery, dev) })
 	s.host.wg.Go(func() {
 		<-proc.program.ended
 		s.mu.Lock()
@@ -156,13 +180,20 @@ func (s *slot) crashed(proc *process) {
 	if s.cur != proc || proc.stopping.Load() {
 		return
 	}
-	s.cur = nil
+	s.cur, s.ended = nil, true
 	s.lastError = fmt.Sprintf("plugin %q %s", s.key.name, proc.program.exitReason(""))
-	s.crashes.add(time.Now())
+	if proc.served.Load() {
+		s.crashes.lost(time.Now(), time.Since(proc.started))
+	} else {
+		s.crashes.add(time.Now())
+	}
 	wait, open := s.crashes.wait(time.Now())
 	s.log.Error("plugin ended", "pid", proc.program.pid, "reason", proc.program.exitReason(""), "after", time.Since(proc.started),
 		"restart_in", wait, "breaker_open", open)
 	s.host.wg.Go(func() { proc.stop(context.Background()) }) // sockets and connections
+	if proc.served.Load() && s.starting == nil && !s.closed && s.host.ctx.Err() == nil {
+		s.begin(wait) // whoever used it will use it again, and need not wait for it
+	}
 }
 
 // replace starts a process of p, gives it the calls from now on, and lets the
@@ -231,14 +262,14 @@ func (s *slot) info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := Info{
-		Kind: s.key.kind, Name: s.key.name, Version: s.plugin.version, Path: s.plugin.path,
+		Kind: s.key.kind, Name: s.key.name, Version: s.plugin.Version, Path: s.plugin.path,
 		State: Idle, Restarts: s.restarts, LastError: s.lastError,
 	}
 	wait, open := s.crashes.wait(time.Now())
 	switch {
 	case s.cur != nil && s.cur.alive():
 		i.State, i.PID, i.InFlight, i.Started = Running, s.cur.program.pid, s.cur.inFlight(), s.cur.started
-		i.Memory = residentMemory(i.PID)
+		i.Processes, i.Memory = 1, residentMemory(i.PID)
 	case s.starting != nil:
 		i.State = Starting
 	case open:
@@ -247,9 +278,9 @@ func (s *slot) info() Info {
 	return i
 }
 
-// same reports whether the slot runs, or would run, the file that p describes.
-func (s *slot) same(p *plugin) bool {
+// runs reports whether the slot runs, or would run, p.
+func (s *slot) runs(p *plugin) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.plugin.path == p.path && s.plugin.stamp == p.stamp
+	return s.plugin == p
 }

@@ -151,7 +151,7 @@ func TestNewRefuses(t *testing.T) {
 		{"providers: {p: {translator: lines}}", "providers.p: base_url is missing"},
 		{"providers: {p: {translator: lines, base_url: example.com}}", "providers.p: base_url must begin with https://"},
 		{"providers: {p: {translator: offline, base_url: \"https://h\"}}", "providers.p: base_url: translator \"offline\" answers without any network"},
-		{"providers: {p: {translator: lines, base_url: \"https://h\", settings: {regoin: x}}}", "providers.p: settings: at '': additional properties 'regoin' not allowed"},
+		{"providers: {p: {translator: lines, base_url: \"https://h\", settings: {regoin: x}}}", "providers.p: settings: additional properties 'regoin' not allowed"},
 		{"providers: {p: {translator: lines, base_url: \"https://h\", settings: {region: 5}}}", "providers.p: settings: at '/region'"},
 		{"providers: {p: {translator: offline, settings: {a: 1}}}", "providers.p: settings: translator \"offline\" takes none"},
 		{"providers: {p: {translator: offline, key: {env: X}}}", "providers.p: key: translator \"offline\" takes no key"},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
@@ -119,7 +120,7 @@ func (s *Supervisor) Run(ctx context.Context, r Run, emit func(render.Event) err
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l := &loop{s: s, run: r, past: past, input: past.items, cancel: cancel, started: time.Now()}
-	set, err := s.deps.Tools.Open(ctx, r.Principal, r.Request)
+	set, err := s.deps.Tools.Open(ctx, r.Principal, r.Request, egress.Depth(r.Header))
 	if err == nil {
 		l.set = set
 		err = l.checkFunctions()

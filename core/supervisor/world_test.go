@@ -56,10 +56,12 @@ func newWorld(t testing.TB, limits supervisor.Limits, toolLimits toolset.Limits)
 		Users: []access.User{{Name: "alice@example.com", Groups: []string{"analysts"}}, {Name: "bob@example.com"}},
 		Grants: []access.Grant{
 			{To: "analysts", Privileges: []string{"USE CATALOG", "USE SCHEMA", "SELECT"}, On: "catalog main"},
+			{To: "analysts", Privileges: []string{"USE TOOL"}, On: "metastore"},
 		},
 	}, db, slog.New(slog.DiscardHandler))
 	must(err)
 	t.Cleanup(func() { acc.Close() })
+	must(acc.SetObjects("tools", toolset.Objects([]string{"table", "web_search", "acme_chart", "acme_ticket", "acme_echo", "acme_slow"})))
 	must(os.WriteFile(filepath.Join(dir, "reviews.csv"), []byte("rating\n5\n"), 0o600))
 	must(os.WriteFile(filepath.Join(dir, "orders.csv"), []byte("amount\n1\n"), 0o600))
 	cat, err := catalog.New(catalog.Config{"main": {"sales": {Tables: map[string]catalog.Table{

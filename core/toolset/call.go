@@ -45,6 +45,9 @@ func (s *Set) Call(ctx context.Context, c Call) Result {
 	if err != nil {
 		return failure("The arguments of %s must be one JSON object: %s.", c.Name, err)
 	}
+	if err := s.authorizeType(f.declaration); err != nil { // a grant may be gone since the request began
+		return failure("%s", apierror.From(err).Message)
+	}
 	t := s.toolset
 	ctx, cancel := context.WithTimeout(ctx, t.limits.Call)
 	defer cancel()
@@ -90,12 +93,12 @@ func (s *Set) attempt(ctx context.Context, typ string, effect tool.Effect, run f
 }
 
 func (s *Set) once(ctx context.Context, typ string, n int, run func(ctx context.Context, tl tool.Tool, h *tool.Host, attempt int) error) (err error) {
-	tl, _, ok := s.toolset.deps.Tool(typ, s.principal.Name)
+	tl, manifest, ok := s.toolset.deps.Tool(typ, s.principal.Name)
 	if !ok {
 		return apierror.New(apierror.Unavailable, "The plugin for %s tools is not running.", typ)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	host, end := s.host(ctx)
+	host, end := s.host(ctx, typ, manifest)
 	defer cancel()
 	defer end()
 	defer func() {

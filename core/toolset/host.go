@@ -20,8 +20,9 @@ import (
 // # Isolation
 //
 // A tool reaches only the tables that this request declares, whatever else
-// the caller may read; and each of them is checked again when it is read.
-func (s *Set) host(call context.Context) (h *tool.Host, end func()) {
+// the caller may read; and each of them is checked again when it is read. Of
+// the world outside it reaches the targets of its own type, see fetch.
+func (s *Set) host(call context.Context, typ string, m tool.Manifest) (h *tool.Host, end func()) {
 	a := &authority{call: call}
 	service := tool.Service{
 		Object: func(ctx context.Context, kind, name string) (tool.Object, error) {
@@ -40,6 +41,10 @@ func (s *Set) host(call context.Context) (h *tool.Host, end func()) {
 				tables := append([]string{}, s.tables...) // never nil, which would mean everything
 				return s.view.Query(ctx, catalog.Query{SQL: q.SQL, Args: q.Args, Tables: tables, MaxRows: q.MaxRows, MaxBytes: q.MaxBytes})
 			})
+		},
+		Fetch: func(ctx context.Context, target string, r tool.Outbound) (*tool.Inbound, error) {
+			s.strayed.Store(true)
+			return s.fetch(ctx, a, typ, m, target, r)
 		},
 		Progress: func(ctx context.Context, p tool.Progress) error {
 			_, stop, err := a.enter(ctx)

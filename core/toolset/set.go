@@ -21,6 +21,7 @@ import (
 type Set struct {
 	toolset   *Toolset
 	principal *access.Principal
+	depth     int // gateways the request has passed
 	view      View
 	objects   []object    // that the request declares, each once
 	tables    []string    // of them: what Host.Query reaches
@@ -83,7 +84,7 @@ func (s *Set) authorize(ctx context.Context, d *declaration) error {
 	}
 	ref := d.manifest.Object
 	if ref == nil {
-		return nil
+		return about(s.authorizeType(d), fmt.Sprintf("tools[%d].type", d.Index))
 	}
 	param := d.param(ref.Field)
 	if err := s.view.Check(ref.Kind, d.Object, ref.Privilege); err != nil {
@@ -106,6 +107,16 @@ func (s *Set) authorize(ctx context.Context, d *declaration) error {
 		s.tables = append(s.tables, d.Object)
 	}
 	return nil
+}
+
+// authorizeType checks the right to a tool type whose declarations name no
+// object to have rights on. The vendor's own types are open to everybody, as
+// they are there.
+func (s *Set) authorizeType(d *declaration) error {
+	if d.manifest.Object != nil || isHostedType(d.typ) {
+		return nil
+	}
+	return s.view.Check(access.Tool, d.typ, access.UseTool.String())
 }
 
 // object describes an object to a plugin. A table whose files cannot be read is

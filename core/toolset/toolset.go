@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
@@ -41,6 +42,10 @@ type Deps struct {
 	View func(p *access.Principal) View
 	// Generate is a tool's way to a model; nil means tools have none.
 	Generate func(ctx context.Context, p *access.Principal, r *openresponses.Request) iter.Seq2[openresponses.Event, error]
+	// Config is the operator's side of the tool types, as Bind accepted it.
+	Config Config
+	// Egress makes the accounts of the targets in Config; nil if there are none.
+	Egress *egress.Egress
 
 	Log    *slog.Logger // nil means none
 	Limits Limits
@@ -83,6 +88,8 @@ type Toolset struct {
 	limits Limits
 	log    *slog.Logger
 	opened *ristretto.Cache[string, tool.Opened]
+
+	targets map[string]targets // by tool type; never changed
 }
 
 // New makes a Toolset. Close it.
@@ -95,30 +102,49 @@ func New(d Deps) (*Toolset, error) {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
+	if d.Egress != nil {
+		if t.targets, err = d.Config.bind(d.Egress); err != nil {
+			t.closeTargets()
+			return nil, err
+		}
+	}
 	t.opened, err = ristretto.NewCache(&ristretto.Config[string, tool.Opened]{
 		NumCounters: 10_000,
 		MaxCost:     t.limits.CacheBytes,
 		BufferItems: 64,
 	})
 	if err != nil {
+		t.closeTargets()
 		return nil, fmt.Errorf("toolset: cache: %w", err)
 	}
 	return t, nil
 }
 
-// Close ends the cache's goroutines.
-func (t *Toolset) Close() { t.opened.Close() }
+// Close ends the cache's goroutines and the idle connections to targets.
+func (t *Toolset) Close() {
+	t.opened.Close()
+	t.closeTargets()
+}
+
+func (t *Toolset) closeTargets() {
+	for _, ts := range t.targets {
+		for _, a := range ts {
+			a.Close()
+		}
+	}
+}
 
 // Open reads the declarations of a request, checks scopes and privileges, and
-// asks the plugins for their functions, before any model is called. Errors are
+// asks the plugins for their functions, before any model is called. depth is
+// how many gateways the request has passed, see egress.Depth. Errors are
 // *apierror.Error: one that lists every declared type that nothing serves here
 // (Unsupported), Invalid with the declaration's field in Param, or Denied.
-func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openresponses.Request) (*Set, error) {
+func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openresponses.Request, depth int) (*Set, error) {
 	ds, err := t.declarations(p.Name, req.Tools)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{toolset: t, principal: p, byName: map[string]*Function{}}
+	s := &Set{toolset: t, principal: p, depth: depth, byName: map[string]*Function{}}
 	if len(ds) > 0 {
 		s.view = t.deps.View(p)
 	}

@@ -1,16 +1,19 @@
 package toolset_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
@@ -24,8 +27,29 @@ type world struct {
 	*toolset.Toolset
 	tools    map[string]plugin
 	versions map[string]string // of the objects that exist and are allowed
+	closed   map[string]bool   // tool types that nobody may use
 	queried  [][]string        // tables of each query
+	depth    int               // gateways that requests have passed
 	mu       sync.Mutex
+	log      logBuffer
+}
+
+// logBuffer is what was logged.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 type plugin struct {
@@ -37,6 +61,16 @@ var tableManifest = tool.Manifest{Type: "table", Scope: "unity-catalog", Object:
 
 func newWorld(t testing.TB, limits toolset.Limits) *world {
 	t.Helper()
+	return newWorldWith(t, limits, nil)
+}
+
+// newWorldWith is newWorld with the operator's side of the tool types.
+func newWorldWith(t testing.TB, limits toolset.Limits, cfg toolset.Config) *world {
+	t.Helper()
+	out, err := egress.New(egress.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := &world{
 		tools:    map[string]plugin{"table": {&double{}, tableManifest}},
 		versions: map[string]string{"table main.sales.reviews": "1", "table main.sales.orders": "1", "table main.sales.größe": "1"},
@@ -62,7 +96,10 @@ func newWorld(t testing.TB, limits toolset.Limits) *world {
 			return nil
 		},
 		View:   func(*access.Principal) toolset.View { return w },
+		Config: cfg,
+		Egress: out,
 		Limits: limits,
+		Log:    slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +110,7 @@ func newWorld(t testing.TB, limits toolset.Limits) *world {
 }
 
 func (w *world) Check(kind, name, privilege string) error {
-	if _, ok := w.versions[kind+" "+name]; !ok {
+	if _, ok := w.versions[kind+" "+name]; !ok && (kind != access.Tool || w.closed[name]) {
 		return apierror.New(apierror.Denied, "No %s on %s %s.", privilege, kind, name)
 	}
 	return nil
@@ -117,7 +154,7 @@ func (w *world) openAs(t testing.TB, p *access.Principal, tools string) (*toolse
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w.Open(t.Context(), p, req)
+	return w.Open(t.Context(), p, req, w.depth)
 }
 
 func names(s *toolset.Set) []string {

@@ -9,6 +9,7 @@ package main
 import (
 	"os"
 
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 )
 
@@ -17,12 +18,15 @@ var manifest = engine.Manifest{
 	Version: "0.1.0",
 	Dialect: "DuckDB",
 	Formats: []string{"parquet", "csv", "json"},
+	// Every query runs in a process of its own, which takes its limits from
+	// the query: at most what is allowed here.
+	Requires: engine.Requires{Programs: true, Memory: 4 << 30},
 }
 
 // unconfinedVar set to "allow" runs queries also where the system cannot
 // confine them: then a hole in DuckDB or in the check of statements reaches
 // what the plugin's user may read.
-const unconfinedVar = "SALLYPORT_UNCONFINED"
+const unconfinedVar = boot.EnvUnconfined
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == childArg {

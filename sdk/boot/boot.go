@@ -36,6 +36,10 @@ const (
 	// EnvHostPID holds the process id of the gateway that started the plugin.
 	// A plugin whose parent is another process ends itself.
 	EnvHostPID = "SALLYPORT_HOST_PID"
+
+	// EnvUnconfined is "allow" where the operator accepts a system that cannot
+	// confine: a plugin that narrows its own children may then go on without.
+	EnvUnconfined = "SALLYPORT_UNCONFINED"
 )
 
 // MaxMessage is the longest gRPC message either side takes, in bytes: a body

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -37,6 +38,7 @@ type room struct {
 	Dir     string  // the directory of both, writable for the user
 	Parent  int
 	TCP     string   // address of a listener
+	Socket  string   // path of a listener
 	Self    string   // the test binary
 	Only    []string // the attempts to make; empty means all
 }
@@ -49,6 +51,8 @@ func TestMain(m *testing.M) {
 		childMain(false)
 	case "exec":
 		childExec()
+	case "become":
+		childBecome()
 	case "hello":
 		fmt.Print("hello")
 		os.Exit(0)
@@ -122,11 +126,26 @@ func childExec() {
 	panic(err)
 }
 
+// childBecome becomes this program again by descriptor, under a name that it
+// does not have.
+func childBecome() {
+	var r room
+	if err := json.Unmarshal([]byte(os.Getenv(roomVar)), &r); err != nil {
+		panic(err)
+	}
+	f, err := os.Open(r.Self)
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv(roleVar, "started")
+	panic(Become(Program{Policy: r.Policy, Path: "/nowhere", Descriptor: int(f.Fd()), Args: []string{r.Self}, Parent: os.Getppid()}))
+}
+
 func verdict(err error) string {
 	switch {
 	case err == nil:
 		return "done"
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.ECHILD):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.ECHILD), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.ENOMEM):
 		return "refused"
 	}
 	return err.Error()
@@ -173,6 +192,28 @@ func attempts(r room) map[string]func() error {
 		"listen unix":     func() error { return listen("unix", filepath.Join(r.Dir, "s")) },
 		"listen abstract": func() error { return listen("unix", "@confine-test-"+strconv.Itoa(os.Getpid())) },
 		"listen tcp":      func() error { return listen("tcp", "127.0.0.1:0") },
+		"connect unix":    dial("unix", r.Socket),
+		"datagrams":       func() error { _, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0); return err },
+		"stream pair":     func() error { _, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0); return err },
+		"shared memory": func() error {
+			_, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+			return err
+		},
+		"memory as a stack": func() error {
+			_, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_GROWSDOWN)
+			return err
+		},
+		"2 GiB": func() error {
+			_, err := unix.Mmap(-1, 0, 2<<30, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+			return err
+		},
+		"empty file": func() error { return os.WriteFile(filepath.Join(r.Dir, "empty"), nil, 0o600) },
+		"full file": func() error {
+			signal.Ignore(unix.SIGXFSZ)
+			return os.WriteFile(filepath.Join(r.Dir, "full"), []byte("x"), 0o600)
+		},
+		"own group": func() error { return unix.Setpgid(0, 0) },
+		"priority":  func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, 19) },
 		"exec self": func() error {
 			cmd := exec.Command(r.Self)
 			cmd.Env = []string{roleVar + "=hello"}
@@ -202,7 +243,7 @@ func attempts(r room) map[string]func() error {
 			if err := unix.Capget(&hdr, &data[0]); err != nil {
 				return err
 			}
-			if data[0].Permitted&^keptCapabilities|data[1].Permitted|data[0].Inheritable == 0 {
+			if (data[0].Permitted|data[0].Inheritable)&^keptCapabilities|data[1].Permitted == 0 {
 				return unix.EPERM
 			}
 			return nil
@@ -259,6 +300,15 @@ func furnish(t *testing.T, uid int) room {
 	}
 	t.Cleanup(func() { l.Close() })
 	r.TCP = l.Addr().String()
+	r.Socket = filepath.Join(dir, "listener")
+	u, err := net.Listen("unix", r.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	if err := os.Chmod(r.Socket, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 
@@ -299,7 +349,8 @@ func TestApplyKeepsOnlyTheFile(t *testing.T) {
 			r := furnish(t, uid)
 
 			// Without Apply the same child gets through: the attempts are real.
-			r.Only = []string{"read allowed", "read other", "read passwd", "write allowed", "write beside", "chmod", "remove", "mkdir", "connect tcp", "connect udp", "listen unix", "listen tcp", "exec self", "exec shell", "memory file"}
+			r.Only = []string{"read allowed", "read other", "read passwd", "write allowed", "write beside", "chmod", "remove", "mkdir", "connect tcp", "connect udp", "listen unix", "listen tcp", "exec self", "exec shell", "memory file",
+				"connect unix", "datagrams", "stream pair", "shared memory", "memory as a stack", "2 GiB", "empty file", "full file", "own group", "priority"}
 			free := inhabit(t, "started", uid, r)
 			for _, name := range append(r.Only, "thread 0") {
 				if free[name] != "done" {
@@ -355,9 +406,11 @@ func TestApplyThenExec(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := inhabit(t, "exec", uid, inside)
-			done := map[string]bool{"read allowed": true, "list": true, "write beside": true, "remove": true, "mkdir": true, "listen unix": true, "exec self": true, "memory file": true, "listen abstract": true, "signal own group": true, "chmod": true}
+			done := map[string]bool{"read allowed": true, "list": true, "write beside": true, "remove": true, "mkdir": true, "listen unix": true, "exec self": true, "memory file": true, "listen abstract": true, "signal own group": true, "chmod": true, "datagrams": true, "stream pair": true,
+				"shared memory": true, "memory as a stack": true, "2 GiB": true, "empty file": true, "full file": true}
 			for name, v := range got {
-				if strings.HasPrefix(name, "limit ") {
+				// A socket with a name is covered from Landlock 9 on.
+				if strings.HasPrefix(name, "limit ") || name == "connect unix" {
 					continue
 				}
 				want := "refused"
@@ -370,6 +423,51 @@ func TestApplyThenExec(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a launcher does for a server that is not trusted: it may make sockets
+// and wait, and replace itself by itself.
+func TestBecome(t *testing.T) {
+	t.Parallel()
+	for _, uid := range users() {
+		t.Run("uid "+strconv.Itoa(uid), func(t *testing.T) {
+			t.Parallel()
+			r := furnish(t, uid)
+			r.Policy = Policy{
+				ReadFiles: []string{r.Allowed}, ReadDirs: []string{"/proc/self"}, WriteFiles: []string{os.DevNull}, SocketDirs: []string{r.Dir},
+				Listen: true, OwnUser: true, MaxMemory: 1 << 30, MaxFileSize: -1, MaxOpenFiles: 64, MaxProcesses: 4000,
+			}
+			if loader := "/lib64/ld-linux-x86-64.so.2"; exists(loader) { // the race detector is linked dynamically
+				r.Policy.ExecFiles, r.Policy.ReadDirs = []string{loader}, append(r.Policy.ReadDirs, SystemDirs()...)
+				r.Policy.ReadDirs = slices.DeleteFunc(r.Policy.ReadDirs, func(d string) bool { return d == "/proc" })
+			}
+			got := inhabit(t, "become", uid, r)
+			// SocketDirs holds the other files too, which a launcher's would not.
+			done := map[string]bool{"read allowed": true, "read other": true, "list": true, "remove": true, "listen unix": true, "listen abstract": true,
+				"write beside": true, "write allowed": true, "stream pair": true, "empty file": true}
+			limits := map[string]string{"limit data": "1073741824", "limit files": "64", "limit size": "0", "limit core": "0"}
+			for name, v := range got {
+				want := "refused"
+				if done[name] || strings.HasPrefix(name, "thread ") {
+					want = "done"
+				}
+				if l := limits[name]; l != "" {
+					want = l
+				}
+				if v != want && name != "limit cpu" {
+					t.Errorf("%s: %s, want %s", name, v, want)
+				}
+			}
+			if len(got) != len(attempts(r))+8+5 {
+				t.Errorf("%d results, want every attempt answered", len(got))
+			}
+		})
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func TestApplyTwiceNarrowsFurther(t *testing.T) {

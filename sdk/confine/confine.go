@@ -26,16 +26,32 @@ import (
 // Policy says what a process keeps. The zero value keeps nothing: no file, no
 // socket, no new program; limits that are zero stay as they are.
 type Policy struct {
-	ReadFiles []string // single files, symbolic links followed; each must exist
-	ReadDirs  []string // directories with everything below them
-	WriteDirs []string // directories where files, links and sockets are made, written and removed
-	Exec      bool     // programs among ReadFiles and ReadDirs may be started; without it, none, and no new processes
-	Network   bool     // sockets of every family
-	Unix      bool     // sockets of the AF_UNIX family
+	ReadFiles  []string // single files, symbolic links followed; each must exist
+	ReadDirs   []string // directories with everything below them
+	WriteDirs  []string // directories where files, links and sockets are made, written and removed
+	WriteFiles []string // single files that are read and written
 
-	MaxMemory       int64         // bytes of private writable memory, the stacks of threads included (RLIMIT_DATA)
+	// SocketDirs are directories where sockets are made and removed. Files can
+	// be made there too, as some servers do to find a free name, but stay
+	// empty when MaxFileSize is negative.
+	SocketDirs []string
+	// ExecFiles are single programs that are read and may take the place of
+	// this process, which does not allow new processes: see Exec.
+	ExecFiles []string
+	Exec      bool // programs among ReadFiles and ReadDirs may be started, in new processes too, which stay in the process group
+
+	Network bool // sockets of every family
+	Unix    bool // sockets of the AF_UNIX family
+	Listen  bool // AF_UNIX stream sockets that wait for connections; none can be made, and nothing sent to an address
+
+	// OwnUser gives a process of root a user id that nobody else has, of which
+	// MaxProcesses is held. It keeps the right to use the files it is given.
+	// Others, and root where it may not change its user, stay who they are.
+	OwnUser bool
+
+	MaxMemory       int64         // bytes of private writable memory, the stacks of threads included (RLIMIT_DATA); memory that it does not count is refused
 	MaxAddressSpace int64         // bytes of address space (RLIMIT_AS); unsuitable for Go programs, which reserve much
-	MaxFileSize     int64         // bytes of a written file (RLIMIT_FSIZE)
+	MaxFileSize     int64         // bytes of a written file (RLIMIT_FSIZE); negative means that files stay empty
 	MaxOpenFiles    int           // RLIMIT_NOFILE
 	MaxProcesses    int           // processes and threads of this user id (RLIMIT_NPROC); not held for uid 0
 	MaxCPU          time.Duration // of processor time, rounded up to seconds; then the kernel kills

@@ -68,7 +68,14 @@ func apply(p Policy) (Report, error) {
 	if err := limit(p); err != nil {
 		return r, fmt.Errorf("confine: %w", err)
 	}
-	if err := dropCapabilities(); err != nil {
+	changed := false
+	if p.OwnUser {
+		var err error
+		if changed, err = ownUser(); err != nil {
+			return r, fmt.Errorf("confine: user: %w", err)
+		}
+	}
+	if err := dropCapabilities(changed); err != nil {
 		return r, fmt.Errorf("confine: capabilities: %w", err)
 	}
 	if r.Landlock > 0 {
@@ -76,7 +83,7 @@ func apply(p Policy) (Report, error) {
 			return r, fmt.Errorf("confine: landlock: %w", err)
 		}
 	}
-	if !p.Exec {
+	if !p.Exec && len(p.ExecFiles) == 0 {
 		// Against other processes of the user. Starting a program resets it.
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 			return r, fmt.Errorf("confine: not dumpable: %w", err)
@@ -98,7 +105,6 @@ func limit(p Policy) error {
 	}{
 		{"memory", unix.RLIMIT_DATA, p.MaxMemory},
 		{"address space", unix.RLIMIT_AS, p.MaxAddressSpace},
-		{"file size", unix.RLIMIT_FSIZE, p.MaxFileSize},
 		{"open files", unix.RLIMIT_NOFILE, int64(p.MaxOpenFiles)},
 		{"processes", unix.RLIMIT_NPROC, int64(p.MaxProcesses)},
 		{"processor time", unix.RLIMIT_CPU, int64(math.Ceil(float64(p.MaxCPU) / float64(time.Second)))},
@@ -110,13 +116,18 @@ func limit(p Policy) error {
 		if l.value == 0 {
 			continue
 		}
-		var old unix.Rlimit
-		if err := unix.Getrlimit(l.resource, &old); err != nil {
+		if err := lower(l.resource, uint64(l.value)); err != nil {
 			return fmt.Errorf("limit of %s: %w", l.name, err)
 		}
-		v := min(uint64(l.value), old.Max)
-		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: v, Max: v}); err != nil {
-			return fmt.Errorf("limit of %s: %w", l.name, err)
+	}
+	if p.MaxFileSize != 0 {
+		if err := lower(unix.RLIMIT_FSIZE, uint64(max(p.MaxFileSize, 0))); err != nil {
+			return fmt.Errorf("limit of file size: %w", err)
+		}
+	}
+	if p.MaxMemory > 0 { // the kernel counts stacks apart
+		if err := lower(unix.RLIMIT_STACK, maxStack); err != nil {
+			return fmt.Errorf("limit of the stack: %w", err)
 		}
 	}
 	// A core file would hold what the process has read.
@@ -126,37 +137,108 @@ func limit(p Policy) error {
 	return nil
 }
 
+// maxStack is how large the stack of a first thread may become.
+const maxStack = 64 << 20
+
+// lower sets both limits of a resource to v, or leaves them where they are lower.
+func lower(resource int, v uint64) error {
+	var old unix.Rlimit
+	if err := unix.Getrlimit(resource, &old); err != nil {
+		return err
+	}
+	return unix.Setrlimit(resource, &unix.Rlimit{Cur: min(v, old.Cur), Max: min(v, old.Max)})
+}
+
 // keptCapabilities let a process of root use the files it is given whoever
 // owns them. All others go: several open what Landlock closes, such as the
 // memory of other processes. No_new_privs keeps a started program from getting
 // them back.
 const keptCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
 
-func dropCapabilities() error {
+func dropCapabilities(ownUser bool) error {
 	hdr, data := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, new([2]unix.CapUserData)
 	if err := unix.Capget(hdr, &data[0]); err != nil {
 		return err
 	}
-	data[0].Permitted &= keptCapabilities
-	data[0].Effective &= keptCapabilities
+	kept := uint32(keptCapabilities)
+	if ownUser {
+		kept = 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_DAC_READ_SEARCH
+	}
+	data[0].Permitted &= kept
+	data[0].Effective &= kept
 	data[0].Inheritable = 0
+	if ownUser { // who is not root has only these after starting a program
+		data[0].Inheritable = data[0].Permitted
+	}
 	data[1] = unix.CapUserData{}
 	// Capabilities belong to a thread; psx reaches all of them.
 	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(hdr)), uintptr(unsafe.Pointer(&data[0])), 0)
 	runtime.KeepAlive(hdr)
-	runtime.KeepAlive(data)
 	if errno != 0 {
+		runtime.KeepAlive(data)
 		return errno
+	}
+	for c := range uintptr(unix.CAP_LAST_CAP + 1) {
+		if data[0].Inheritable&(1<<c) == 0 { // those there are have numbers below 32
+			continue
+		}
+		if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0, 0); errno != 0 {
+			return errno
+		}
 	}
 	return nil
 }
 
+// firstOwnUser is added to a process id to make the user id of OwnUser. The
+// numbers are above those that containers and services are given.
+const firstOwnUser = 1_900_000_000
+
+const noSetuidFixup = 1<<2 | 1<<3 // SECBIT_NO_SETUID_FIXUP and its lock
+
+// ownUser makes a process of root one of a user of its own, which keeps its
+// capabilities. It does nothing when the process may not do that, or when what
+// started it could then no longer end it.
+func ownUser() (changed bool, err error) {
+	const needed = 1<<unix.CAP_SETPCAP | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID | 1<<unix.CAP_KILL | 1<<unix.CAP_DAC_OVERRIDE
+	hdr, data := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, new([2]unix.CapUserData)
+	if err := unix.Capget(hdr, &data[0]); err != nil {
+		return false, err
+	}
+	if unix.Geteuid() != 0 || data[0].Effective&needed != needed {
+		return false, nil
+	}
+	id := uintptr(firstOwnUser + os.Getpid())
+	calls := []struct {
+		nr          uintptr
+		a1, a2, a3  uintptr
+		mayNotExist bool
+	}{
+		// Capabilities stay, and count for access(2) too.
+		{unix.SYS_PRCTL, unix.PR_SET_SECUREBITS, noSetuidFixup, 0, false},
+		{unix.SYS_SETGROUPS, 0, 0, 0, false},
+		{unix.SYS_SETRESGID, id, id, id, true}, // a container may map few ids
+		{unix.SYS_SETRESUID, id, id, id, true},
+	}
+	for _, c := range calls {
+		_, _, errno := psx.Syscall3(c.nr, c.a1, c.a2, c.a3)
+		if errno == unix.EINVAL && c.mayNotExist {
+			return false, nil
+		}
+		if errno != 0 {
+			return false, errno
+		}
+	}
+	return true, nil
+}
+
 const (
-	readFile landlock.AccessFSSet = llsys.AccessFSReadFile
-	readDir  landlock.AccessFSSet = llsys.AccessFSReadFile | llsys.AccessFSReadDir
-	execute  landlock.AccessFSSet = llsys.AccessFSExecute
-	write    landlock.AccessFSSet = readDir | llsys.AccessFSWriteFile | llsys.AccessFSTruncate | llsys.AccessFSRemoveDir | llsys.AccessFSRemoveFile |
+	readFile  landlock.AccessFSSet = llsys.AccessFSReadFile
+	readDir   landlock.AccessFSSet = llsys.AccessFSReadFile | llsys.AccessFSReadDir
+	execute   landlock.AccessFSSet = llsys.AccessFSExecute
+	writeFile landlock.AccessFSSet = llsys.AccessFSWriteFile | llsys.AccessFSTruncate
+	write     landlock.AccessFSSet = readDir | llsys.AccessFSWriteFile | llsys.AccessFSTruncate | llsys.AccessFSRemoveDir | llsys.AccessFSRemoveFile |
 		llsys.AccessFSMakeDir | llsys.AccessFSMakeReg | llsys.AccessFSMakeSock | llsys.AccessFSMakeFifo | llsys.AccessFSMakeSym
+	makeSockets landlock.AccessFSSet = readDir | llsys.AccessFSWriteFile | llsys.AccessFSRemoveFile | llsys.AccessFSMakeReg | llsys.AccessFSMakeSock
 )
 
 // restrict applies Landlock with the best version there is: the caller has
@@ -178,7 +260,10 @@ func restrict(p Policy) error {
 		rights landlock.AccessFSSet
 		dir    bool
 		paths  []string
-	}{{files, false, p.ReadFiles}, {dirs, true, p.ReadDirs}, {writable, true, p.WriteDirs}} {
+	}{
+		{files, false, p.ReadFiles}, {readFile | writeFile, false, p.WriteFiles}, {readFile | execute, false, p.ExecFiles}, {dirs, true, p.ReadDirs},
+		{makeSockets, true, p.SocketDirs}, {writable, true, p.WriteDirs},
+	} {
 		for _, path := range g.paths {
 			fi, err := os.Stat(path)
 			if err != nil {

@@ -41,6 +41,8 @@ func TestFilter(t *testing.T) {
 	t.Parallel()
 	none, unixOnly, net := Policy{}, Policy{Unix: true}, Policy{Network: true}
 	exec, writes := Policy{Exec: true}, Policy{WriteDirs: []string{"/x"}}
+	listens, sockets := Policy{Listen: true}, Policy{SocketDirs: []string{"/x"}}
+	becomes, memory := Policy{ExecFiles: []string{"/x"}}, Policy{MaxMemory: 1, Exec: true}
 	tests := []struct {
 		rule   string
 		policy Policy
@@ -68,6 +70,35 @@ func TestFilter(t *testing.T) {
 		{"execve", none, unix.SYS_EXECVE, nil, retEPERM},
 		{"execve when wanted", exec, unix.SYS_EXECVE, nil, retAllow},
 		{"execveat", none, unix.SYS_EXECVEAT, nil, retEPERM},
+		{"execveat of a file that may be executed", becomes, unix.SYS_EXECVEAT, nil, retAllow},
+		{"clone a process to execute it in", becomes, unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}, retEPERM},
+		{"stream socket to listen", listens, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK}, retAllow},
+		{"stream socket of the internet", listens, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM}, retEPERM},
+		{"datagram socket", listens, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_DGRAM}, retEPERM},
+		{"packet socket", listens, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET}, retEPERM},
+		{"pair of streams", listens, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_STREAM}, retAllow},
+		{"pair of datagram sockets", listens, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_DGRAM}, retEPERM},
+		{"connect", listens, unix.SYS_CONNECT, nil, retEPERM},
+		{"accept", listens, unix.SYS_ACCEPT4, nil, retAllow},
+		{"connect with sockets of the family", unixOnly, unix.SYS_CONNECT, nil, retAllow},
+		{"shared memory without a limit", none, unix.SYS_MMAP, []uint64{0, 0, 0, unix.MAP_SHARED | unix.MAP_ANONYMOUS}, retAllow},
+		{"shared memory", memory, unix.SYS_MMAP, []uint64{0, 0, 0, unix.MAP_SHARED | unix.MAP_ANONYMOUS | unix.MAP_NORESERVE}, retEPERM},
+		{"shared memory, validated", memory, unix.SYS_MMAP, []uint64{0, 0, 0, unix.MAP_SHARED_VALIDATE | unix.MAP_ANONYMOUS}, retEPERM},
+		{"stack that the limit does not count", memory, unix.SYS_MMAP, []uint64{0, 0, 0, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_GROWSDOWN}, retEPERM},
+		{"private memory", memory, unix.SYS_MMAP, []uint64{0, 0, 0, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_STACK}, retAllow},
+		{"shared mapping of a file", memory, unix.SYS_MMAP, []uint64{0, 0, 0, unix.MAP_SHARED}, retAllow},
+		{"memory file beside a limit", memory, unix.SYS_MEMFD_CREATE, nil, retEPERM},
+		{"memory file", exec, unix.SYS_MEMFD_CREATE, nil, retAllow},
+		{"leave the process group", exec, unix.SYS_SETPGID, nil, retEPERM},
+		{"leave the session", exec, unix.SYS_SETSID, nil, retEPERM},
+		{"limits of another beside programs", exec, unix.SYS_PRLIMIT64, []uint64{1}, retEPERM},
+		{"priority of another", exec, unix.SYS_SETPRIORITY, nil, retEPERM},
+		{"chmod beside programs", exec, unix.SYS_FCHMODAT, nil, retEPERM},
+		{"chmod beside sockets", sockets, unix.SYS_FCHMODAT, nil, retEPERM},
+		{"remove a socket", sockets, unix.SYS_UNLINKAT, nil, retAllow},
+		{"remove", none, unix.SYS_UNLINKAT, nil, retEPERM},
+		{"link beside sockets", sockets, unix.SYS_SYMLINKAT, nil, retEPERM},
+		{"make a file to find a name", sockets, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDWR | unix.O_CREAT}, retAllow},
 		{"signal itself", none, unix.SYS_TGKILL, []uint64{4242, 4243, 23}, retAllow},
 		{"signal another", none, unix.SYS_TGKILL, []uint64{1, 1, 9}, retEPERM},
 		{"kill another", none, unix.SYS_KILL, []uint64{1, 9}, retEPERM},

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// always is refused to every confined process: other processes' memory, the
-// kernel's larger interfaces, mounts, the clock, System V objects that any
-// process of the user may open.
+// always is refused to every confined process: other processes' memory and
+// priority, leaving the process group, the kernel's larger interfaces, mounts,
+// the clock, System V objects that any process of the user may open.
 var always = []uint32{
 	unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PROCESS_MADVISE, unix.SYS_PROCESS_MRELEASE,
 	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_KCMP,
@@ -25,6 +25,9 @@ var always = []uint32{
 	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
 	unix.SYS_SETHOSTNAME, unix.SYS_SETDOMAINNAME, unix.SYS_VHANGUP, unix.SYS_PERSONALITY, unix.SYS_NFSSERVCTL, unix.SYS_LOOKUP_DCOOKIE,
 	unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SHMCTL, unix.SYS_SEMGET, unix.SYS_SEMCTL, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP,
+	unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETATTR,
+	unix.SYS_MIGRATE_PAGES, unix.SYS_MOVE_PAGES, unix.SYS_RT_SIGQUEUEINFO,
+	unix.SYS_SETSID, unix.SYS_SETPGID, // whoever started the process ends its group
 	unix.SYS_MSGGET, unix.SYS_MSGCTL, unix.SYS_MSGSND, unix.SYS_MSGRCV, unix.SYS_MQ_OPEN, unix.SYS_MQ_UNLINK,
 }
 
@@ -33,22 +36,26 @@ var always = []uint32{
 var attributes = []uint32{
 	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT,
 	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR,
-	unix.SYS_TRUNCATE, unix.SYS_MKNODAT, unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_SYMLINKAT, unix.SYS_LINKAT, unix.SYS_RENAMEAT2,
+	unix.SYS_TRUNCATE, unix.SYS_MKNODAT, unix.SYS_MKDIRAT, unix.SYS_SYMLINKAT, unix.SYS_LINKAT, unix.SYS_RENAMEAT2,
 }
 
-// programs start a program or reach another process. Not tkill: the threads
-// are reached with it when Apply narrows a second time.
-var programs = []uint32{
-	unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_MEMFD_CREATE, unix.SYS_MEMFD_SECRET,
-	unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETATTR, unix.SYS_SETPRIORITY,
-}
+// removals are refused to a process that does not even make sockets.
+var removals = []uint32{unix.SYS_UNLINKAT}
+
+// programs put another program in the place of the process.
+var programs = []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT}
+
+// memoryFiles are memory that no limit counts, and programs that no rule names.
+var memoryFiles = []uint32{unix.SYS_MEMFD_CREATE, unix.SYS_MEMFD_SECRET}
 
 const (
 	cloneThread     = unix.CLONE_THREAD
 	cloneNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
 	opensForWrite   = unix.O_WRONLY | unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC
-	tiocsti         = 0x5412 // puts characters into the terminal's input
-	tioclinux       = 0x541c // pastes on a console
+	sharedMemory    = unix.MAP_SHARED | unix.MAP_ANONYMOUS // also MAP_SHARED_VALIDATE, which has the bit of MAP_SHARED
+	socketType      = 0xf                                  // of the second argument of socket; the rest are flags
+	tiocsti         = 0x5412                               // puts characters into the terminal's input
+	tioclinux       = 0x541c                               // pastes on a console
 
 	retAllow = uint32(unix.SECCOMP_RET_ALLOW)
 	retKill  = uint32(unix.SECCOMP_RET_KILL_PROCESS)
@@ -76,6 +83,12 @@ func (p *program) ret(v uint32)    { p.add(unix.BPF_RET|unix.BPF_K, 0, 0, v) }
 func (p *program) refuse(nr, v uint32) {
 	p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, 1, nr)
 	p.ret(v)
+}
+
+func (p *program) refuseAll(nrs []uint32, v uint32) {
+	for _, nr := range nrs {
+		p.refuse(nr, v)
+	}
 }
 
 // when applies test to the low half of argument arg of call nr: test gets
@@ -130,25 +143,29 @@ func filter(p Policy, pid int) program {
 		f.add(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, 0, 1, foreignBit)
 		f.ret(retENOSYS)
 	}
-	for _, nr := range always {
-		f.refuse(nr, retEPERM)
-	}
-	for _, nr := range archAlways {
-		f.refuse(nr, retEPERM)
-	}
+	f.refuseAll(always, retEPERM)
+	f.refuseAll(archAlways, retEPERM)
 	// Its flags are behind a pointer, out of a filter's sight.
 	f.refuse(unix.SYS_CLONE3, retENOSYS)
 	f.when(unix.SYS_IOCTL, 1, differ(tiocsti, tioclinux))
 
-	switch {
-	case p.Network:
-	case p.Unix:
-		f.when(unix.SYS_SOCKET, 0, equal(unix.AF_UNIX))
-		f.when(unix.SYS_SOCKETPAIR, 0, equal(unix.AF_UNIX))
-	default:
-		f.refuse(unix.SYS_SOCKET, retEPERM)
-		f.refuse(unix.SYS_SOCKETPAIR, retEPERM)
+	f.sockets(p)
+	if p.MaxMemory > 0 {
+		// What RLIMIT_DATA does not count: shared memory, and mappings that
+		// grow as stacks do.
+		f.when(unix.SYS_MMAP, 3, func(b *program) {
+			b.add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, 0, 1, unix.MAP_GROWSDOWN)
+			b.ret(retEPERM)
+			b.add(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, 0, 0, sharedMemory)
+			differ(sharedMemory)(b)
+		})
 	}
+	if !p.Exec || p.MaxMemory > 0 {
+		f.refuseAll(memoryFiles, retEPERM)
+	}
+	self := uint32(pid)
+	f.when(unix.SYS_PRLIMIT64, 0, equal(0, self))
+	f.files(p)
 	if p.Exec {
 		f.when(unix.SYS_CLONE, 0, without(cloneNamespaces))
 		f.ret(retAllow)
@@ -163,32 +180,66 @@ func filter(p Policy, pid int) program {
 		b.ret(retEPERM)
 		b.ret(retAllow)
 	})
-	for _, nr := range programs {
-		f.refuse(nr, retEPERM)
+	f.refuseAll(archProcesses, retEPERM)
+	f.refuse(unix.SYS_INOTIFY_ADD_WATCH, retEPERM)
+	if len(p.ExecFiles) == 0 {
+		f.refuseAll(programs, retEPERM)
 	}
-	for _, nr := range archPrograms {
-		f.refuse(nr, retEPERM)
-	}
-	self := uint32(pid)
+	// Not tkill: the threads are reached with it when Apply narrows a second
+	// time.
 	f.when(unix.SYS_KILL, 0, equal(self))
 	f.when(unix.SYS_TGKILL, 0, equal(self))
 	f.when(unix.SYS_RT_TGSIGQUEUEINFO, 0, equal(self))
-	f.when(unix.SYS_PRLIMIT64, 0, equal(0, self))
-	if len(p.WriteDirs) == 0 {
-		for _, nr := range attributes {
-			f.refuse(nr, retEPERM)
-		}
-		for _, nr := range archAttributes {
-			f.refuse(nr, retEPERM)
-		}
-		f.refuse(unix.SYS_OPENAT2, retENOSYS)
-		f.when(unix.SYS_OPENAT, 2, without(opensForWrite))
-		if sysOpen != 0 {
-			f.when(sysOpen, 1, without(opensForWrite))
-		}
-	}
 	f.ret(retAllow)
 	return f
+}
+
+// sockets leaves the sockets that p has.
+func (p *program) sockets(pol Policy) {
+	switch {
+	case pol.Network:
+	case pol.Unix:
+		p.when(unix.SYS_SOCKET, 0, equal(unix.AF_UNIX))
+		p.when(unix.SYS_SOCKETPAIR, 0, equal(unix.AF_UNIX))
+	case pol.Listen:
+		// Of stream sockets only connect reaches an address. Landlock does not
+		// know sockets that are files.
+		for _, nr := range []uint32{unix.SYS_SOCKET, unix.SYS_SOCKETPAIR} {
+			p.when(nr, 0, func(b *program) {
+				b.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, unix.AF_UNIX)
+				b.ret(retEPERM)
+				b.load(offArgs + 8)
+				b.add(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, 0, 0, socketType)
+				equal(unix.SOCK_STREAM)(b)
+			})
+		}
+		p.refuse(unix.SYS_CONNECT, retEPERM)
+	default:
+		p.refuse(unix.SYS_SOCKET, retEPERM)
+		p.refuse(unix.SYS_SOCKETPAIR, retEPERM)
+	}
+}
+
+// files refuses what a process that writes no files has no use for.
+func (p *program) files(pol Policy) {
+	if len(pol.WriteDirs) > 0 {
+		return
+	}
+	p.refuseAll(attributes, retEPERM)
+	p.refuseAll(archAttributes, retEPERM)
+	if len(pol.SocketDirs) > 0 {
+		return
+	}
+	p.refuseAll(removals, retEPERM)
+	p.refuseAll(archRemovals, retEPERM)
+	if len(pol.WriteFiles) > 0 {
+		return
+	}
+	p.refuse(unix.SYS_OPENAT2, retENOSYS)
+	p.when(unix.SYS_OPENAT, 2, without(opensForWrite))
+	if sysOpen != 0 {
+		p.when(sysOpen, 1, without(opensForWrite))
+	}
 }
 
 // install puts f before every system call of all threads.

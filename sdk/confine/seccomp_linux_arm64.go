@@ -10,6 +10,7 @@ const (
 
 var (
 	archAlways     = []uint32{}
-	archPrograms   = []uint32{}
+	archProcesses  = []uint32{}
+	archRemovals   = []uint32{}
 	archAttributes = []uint32{unix.SYS_RENAMEAT}
 )

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"iter"
 	"time"
+
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 )
 
 // Engine answers SQL over files. One engine serves many queries side by side;
@@ -30,7 +32,12 @@ type Manifest struct {
 	Version string   `json:"version"` // of the plugin
 	Dialect string   `json:"dialect"` // of its SQL, for the model: "DuckDB"
 	Formats []string `json:"formats"` // file formats it reads: parquet, csv, json
+
+	Requires Requires `json:"requires,omitzero"` // beyond its own program and the files of tables
 }
+
+// Requires is what a plugin needs beyond its own program.
+type Requires = boot.Requires
 
 // Statement is what Inspect found.
 type Statement struct {

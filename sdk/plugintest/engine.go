@@ -16,6 +16,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	"github.com/sallyport-gateway/sallyport/sdk/golden"
 )
 
 // EngineOptions says what Engine checks beside the implementation.
@@ -47,7 +48,7 @@ func Engine(t testing.TB, impl engine.Engine, o EngineOptions) {
 	c := &engineChecks{client: engine.NewClient(conn), watched: w}
 	run(t, "manifest", func(t testing.TB) { checkEngineManifest(t, o.Manifest) })
 	for _, a := range goldens(t, o.Dir, "file", "query", "inspect", "result") {
-		run(t, a.name(), func(t testing.TB) { c.dialogue(t, a) })
+		run(t, a.Name(), func(t testing.TB) { c.dialogue(t, a) })
 	}
 	run(t, "no SQL", func(t testing.TB) { c.noSQL(t) })
 	if o.Slow.SQL != "" {
@@ -85,50 +86,50 @@ type engineQuery struct {
 }
 
 // dialogue plays one golden file, and checks each of its queries.
-func (c *engineChecks) dialogue(t testing.TB, g golden) {
+func (c *engineChecks) dialogue(t testing.TB, g archive) {
 	t.Helper()
 	dir := t.TempDir()
 	var q engine.Query
 	queries := 0
-	for i, s := range g.sections {
-		name, isFile := strings.CutPrefix(s.name, "file ")
+	for i, s := range g.Sections {
+		name, isFile := strings.CutPrefix(s.Name, "file ")
 		switch {
 		case isFile:
-			if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(s.text), 0o600); err != nil {
-				t.Fatalf("%s: section %s: %v", g.path, s.name, err)
+			if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(s.Text), 0o600); err != nil {
+				t.Fatalf("%s: section %s: %v", g.Path, s.Name, err)
 			}
-		case s.name == "query":
+		case s.Name == "query":
 			var in engineQuery
 			g.read(t, i, &in)
-			q = in.query(t, dir, filepath.Dir(g.path))
+			q = in.query(t, dir, filepath.Dir(g.Path))
 			queries++
 		case queries == 0:
-			t.Fatalf("%s: section %s comes before any query", g.path, s.name)
-		case s.name == "inspect":
+			t.Fatalf("%s: section %s comes before any query", g.Path, s.Name)
+		case s.Name == "inspect":
 			st, err := c.client.Inspect(t.Context(), q.SQL)
-			g.expect(t, i, orError(st, err))
-		case s.name == "result":
+			g.expect(t, i, golden.OrError(st, err))
+		case s.Name == "result":
 			b, err := c.query(t, t.Context(), q)
-			g.expect(t, i, orError(b, err))
+			g.expect(t, i, golden.OrError(b, err))
 			if err == nil {
 				c.rules(t, q, b)
 			}
 		}
 	}
 	if queries == 0 {
-		t.Errorf("%s: no section query", g.path)
+		t.Errorf("%s: no section query", g.Path)
 	}
 	g.finish(t)
 }
 
-func (in engineQuery) query(t testing.TB, dir, golden string) engine.Query {
+func (in engineQuery) query(t testing.TB, dir, beside string) engine.Query {
 	t.Helper()
 	for i := range in.Relations {
 		for j := range in.Relations[i].Files {
 			f := &in.Relations[i].Files[j]
 			path := filepath.Join(dir, f.Path)
 			if _, err := os.Stat(path); err != nil {
-				if path, err = filepath.Abs(filepath.Join(golden, f.Path)); err != nil {
+				if path, err = filepath.Abs(filepath.Join(beside, f.Path)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -194,8 +195,8 @@ func (c *engineChecks) rules(t testing.TB, q engine.Query, want engine.Batch) {
 		c.loaded = true
 		together(sideBySide, func(int) {
 			got, err := c.query(t, t.Context(), q)
-			a, errA := pretty(got)
-			b, errB := pretty(want)
+			a, errA := golden.Pretty(got)
+			b, errB := golden.Pretty(want)
 			if err != nil || errA != nil || errB != nil || string(a) != string(b) {
 				t.Errorf("%s: with others at its side it gives %s, %v; alone\n%s", q.SQL, a, err, b)
 			}

@@ -13,7 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/golden"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
@@ -27,7 +27,7 @@ type ToolOptions struct {
 // prose on what the case shows and why, then the sections
 //
 //	-- declarations --  the list of tool.Declaration given to Open
-//	-- host --          the Host calls it makes, and their answers; see step
+//	-- host --          the Host calls it makes, and their answers; see golden.Step
 //	-- opened --        what Open gives: tool.Opened, or {"error":{…}}
 //	-- call --          a tool.Call; State is filled from the function
 //	-- result --        what it gives: tool.Result, or {"error":{…}}
@@ -48,7 +48,7 @@ func Tool(t testing.TB, impl tool.Tool, o ToolOptions) {
 	run(t, "manifest", func(t testing.TB) { checkToolManifest(t, o.Manifest) })
 	var ds []*toolDialogue
 	for _, g := range goldens(t, o.Dir, "declarations", "host", "opened", "call", "result") {
-		run(t, g.name(), func(t testing.TB) {
+		run(t, g.Name(), func(t testing.TB) {
 			d := readToolDialogue(t, g)
 			d.play(t, client)
 			g.finish(t)
@@ -57,13 +57,13 @@ func Tool(t testing.TB, impl tool.Tool, o ToolOptions) {
 	}
 	checks := &toolChecks{client: client, watched: w}
 	for _, d := range ds {
-		if len(d.functions) > 0 {
-			run(t, d.name()+"/functions", func(t testing.TB) { checks.functions(t, d) })
-			run(t, d.name()+"/concurrent", func(t testing.TB) { checks.concurrent(t, d) })
-			run(t, d.name()+"/canceled", func(t testing.TB) { checks.canceled(t, d) })
-			run(t, d.name()+"/large", func(t testing.TB) { checks.large(t, d) })
-			run(t, d.name()+"/bad arguments", func(t testing.TB) { checks.badArguments(t, d) })
-			run(t, d.name()+"/host errors", func(t testing.TB) { checks.hostErrors(t, d) })
+		if len(d.Functions) > 0 {
+			run(t, d.archive.Name()+"/functions", func(t testing.TB) { checks.functions(t, d) })
+			run(t, d.archive.Name()+"/concurrent", func(t testing.TB) { checks.concurrent(t, d) })
+			run(t, d.archive.Name()+"/canceled", func(t testing.TB) { checks.canceled(t, d) })
+			run(t, d.archive.Name()+"/large", func(t testing.TB) { checks.large(t, d) })
+			run(t, d.archive.Name()+"/bad arguments", func(t testing.TB) { checks.badArguments(t, d) })
+			run(t, d.archive.Name()+"/host errors", func(t testing.TB) { checks.hostErrors(t, d) })
 		}
 	}
 	run(t, "host after return", func(t testing.TB) {
@@ -88,7 +88,7 @@ func checkToolManifest(t testing.TB, m tool.Manifest) {
 		t.Errorf("manifest: object %+v must name field, kind and privilege", *o)
 	}
 	if len(m.Config) > 0 {
-		if _, err := compileSchema(m.Config); err != nil {
+		if _, err := golden.CompileSchema(m.Config); err != nil {
 			t.Errorf("manifest: config: %v", err)
 		}
 	}
@@ -114,119 +114,48 @@ func checkStable[M any](t testing.TB, m M) {
 
 // toolDialogue is one golden file of a tool.
 type toolDialogue struct {
-	golden
-	declarations []tool.Declaration
-	host         []byte
-	opened       int // index of the section
-	calls        []pair
-
-	functions []tool.Function // what Open gave
+	archive
+	*golden.ToolDialogue
 }
 
-// pair is a call and the section of its result.
-type pair struct {
-	call   tool.Call
-	result int
-}
-
-func readToolDialogue(t testing.TB, g golden) *toolDialogue {
+func readToolDialogue(t testing.TB, a archive) *toolDialogue {
 	t.Helper()
-	d := &toolDialogue{golden: g, opened: -1}
-	for i, s := range g.sections {
-		switch s.name {
-		case "declarations":
-			g.read(t, i, &d.declarations)
-		case "host":
-			d.host = []byte(s.text)
-		case "opened":
-			d.opened = i
-		case "call":
-			var c tool.Call
-			g.read(t, i, &c)
-			if i+1 == len(g.sections) || g.sections[i+1].name != "result" {
-				t.Fatalf("%s: section call is not followed by result", g.path)
-			}
-			d.calls = append(d.calls, pair{c, i + 1})
-		}
+	d, err := golden.ReadTool(a.Archive)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if d.opened < 0 || len(d.declarations) == 0 {
-		t.Fatalf("%s: sections declarations and opened are needed", g.path)
-	}
-	return d
+	return &toolDialogue{a, d}
 }
 
 // play plays the dialogue once and compares.
 func (d *toolDialogue) play(t testing.TB, client tool.Tool) {
 	t.Helper()
-	s := newScript(t, d.host)
-	h := tool.NewHost(s.service())
-	o, err := client.Open(t.Context(), d.declarations, h)
-	d.expect(t, d.opened, orError(o, err))
-	if err == nil {
-		d.functions = o.Functions
+	s, err := golden.NewScript(d.Host, t.Errorf)
+	if err != nil {
+		t.Fatalf("%s: %v", d.archive.Path, err)
 	}
-	for _, p := range d.calls {
-		r, err := client.Call(t.Context(), d.filled(t, p.call), h)
-		d.expect(t, p.result, orError(r, err))
+	if err := d.Play(t.Context(), client, tool.NewHost(s.Service()), func(i int, got any) { d.expect(t, i, got) }); err != nil {
+		t.Fatal(err)
 	}
-	s.finished()
-}
-
-// filled is a call as the gateway makes it, with what Open said.
-func (d *toolDialogue) filled(t testing.TB, c tool.Call) tool.Call {
-	t.Helper()
-	for _, f := range d.functions {
-		if f.Name == c.Function {
-			c.State = f.State
-			return c
-		}
-	}
-	t.Fatalf("%s: a call of %q, which Open did not give", d.path, c.Function)
-	return c
-}
-
-// sample is a call for each function: the first of the dialogue, or one
-// without arguments.
-func (d *toolDialogue) sample(t testing.TB) []tool.Call {
-	t.Helper()
-	var cs []tool.Call
-	for _, f := range d.functions {
-		c := tool.Call{ID: "call_sample", Function: f.Name, Arguments: json.RawMessage(`{}`), State: f.State, Attempt: 1}
-		for _, p := range d.calls {
-			if p.call.Function == f.Name {
-				c = d.filled(t, p.call)
-				break
-			}
-		}
-		cs = append(cs, c)
-	}
-	return cs
+	s.Finished()
 }
 
 // replayed plays the dialogue again and compares, without touching the file.
 func (d *toolDialogue) replayed(t testing.TB, client tool.Tool) {
 	t.Helper()
-	s := newScript(t, d.host)
-	h := tool.NewHost(s.service())
-	o, err := client.Open(t.Context(), d.declarations, h)
-	d.same(t, d.opened, orError(o, err))
-	for _, p := range d.calls {
-		r, err := client.Call(t.Context(), d.filled(t, p.call), h)
-		d.same(t, p.result, orError(r, err))
-	}
-}
-
-// same compares with a section also under -update, which golden has written.
-func (d *toolDialogue) same(t testing.TB, i int, got any) {
-	t.Helper()
-	text, err := pretty(got)
+	s, err := golden.NewScript(d.Host, t.Errorf)
 	if err != nil {
-		t.Fatal(err)
+		t.Errorf("%s: %v", d.archive.Path, err)
+		return
 	}
-	a, errA := canonical(text)
-	b, errB := canonical([]byte(d.sections[i].text))
-	if errA != nil || errB != nil || a != b {
-		t.Errorf("%s: section %s differs when the dialogue is played again: got\n%s\nwant\n%s", d.path, d.sections[i].name, text, d.sections[i].text)
+	err = d.Play(t.Context(), client, tool.NewHost(s.Service()), func(i int, got any) {
+		same, text, err := d.archive.Same(i, got)
+		if err != nil || !same {
+			t.Errorf("%s: section %s differs when the dialogue is played again: got\n%s\nwant\n%s", d.archive.Path, d.archive.Sections[i].Name, text, d.archive.Sections[i].Text)
+		}
+	})
+	if err != nil {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -237,9 +166,4 @@ func together(n int, f func(i int)) {
 		wg.Go(func() { f(i) })
 	}
 	wg.Wait()
-}
-
-// tolerable reports an error that a caller can make sense of.
-func tolerable(err error) bool {
-	return err == nil || !(apierror.Is(err, apierror.Internal) || apierror.Is(err, apierror.Unavailable))
 }

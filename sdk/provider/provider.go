@@ -12,6 +12,7 @@ import (
 	"iter"
 	"net/http"
 
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
 
@@ -118,7 +119,11 @@ type Manifest struct {
 	RequestIDs []string        `json:"request_ids,omitempty"` // reply headers with the provider's request id
 	Settings   json.RawMessage `json:"settings,omitempty"`    // JSON Schema of Account.Settings; empty means none allowed
 	Meter      Meter           `json:"meter"`
+	Requires   Requires        `json:"requires,omitzero"` // beyond its own program
 }
+
+// Requires is what a plugin needs beyond its own program.
+type Requires = boot.Requires
 
 // Credential is the scheme by which a provider takes its key. The set is
 // closed and lives in core; a plugin never sees a key.

@@ -13,8 +13,12 @@ import (
 	toolv1 "github.com/sallyport-gateway/sallyport/sdk/proto/tool/v1"
 )
 
-// chunkBytes is the most that one piece of a file or body holds.
-const chunkBytes = 64 << 10
+// chunkBytes is the most that one piece of a file or body holds. Most answers
+// are small, so the first is read with less room.
+const (
+	chunkBytes      = 64 << 10
+	firstChunkBytes = 4 << 10
+)
 
 // serve runs one Host call to its end. A panic below is an error of this call:
 // the gateway lives on.
@@ -115,13 +119,16 @@ func (j *job) bytes(ctx context.Context, head *toolv1.Head, r io.ReadCloser) err
 	if err := j.piece(ctx, &toolv1.HostPiece{Piece: &toolv1.HostPiece_Head{Head: head}}, 0); err != nil || r == nil {
 		return err
 	}
-	buf := make([]byte, chunkBytes)
+	buf := make([]byte, firstChunkBytes)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
 			if err := j.piece(ctx, &toolv1.HostPiece{Piece: &toolv1.HostPiece_Chunk{Chunk: buf[:n]}}, int64(n)); err != nil {
 				return err
 			}
+		}
+		if n == len(buf) && n < chunkBytes {
+			buf = make([]byte, chunkBytes)
 		}
 		switch {
 		case errors.Is(err, io.EOF):

@@ -82,18 +82,20 @@ type Entry struct {
 // Outbound is a request to one of the operator's named targets. The gateway
 // adds host and credential.
 type Outbound struct {
-	Method string      `json:"method"`
-	Path   string      `json:"path"` // relative to the target
-	Query  string      `json:"query,omitempty"`
-	Header http.Header `json:"header,omitempty"`
-	Body   []byte      `json:"body,omitempty"`
+	Method string      `json:"method"`           // GET, HEAD, POST, PUT, PATCH or DELETE; "" means GET, or POST with a Body
+	Path   string      `json:"path"`             // below the target's own, escaped: "v1/hours"; no slash in front, no "..". "" is the target itself
+	Query  string      `json:"query,omitempty"`  // escaped, without the "?"
+	Header http.Header `json:"header,omitempty"` // credentials, cookies, Host, User-Agent, Accept-Encoding and hop-by-hop headers in it are not sent
+	Body   []byte      `json:"body,omitempty"`   // at most 8 MiB
 }
 
-// Inbound is the target's reply.
+// Inbound is the target's reply, whatever its status: 404 and 503 are replies,
+// and so is a redirect, which nobody follows. The target's credential is not
+// in it. Close Body.
 type Inbound struct {
 	Status int           `json:"status"`
-	Header http.Header   `json:"header,omitempty"`
-	Body   io.ReadCloser `json:"-"`
+	Header http.Header   `json:"header,omitempty"` // without cookies and hop-by-hop headers
+	Body   io.ReadCloser `json:"-"`                // decompressed; longer than the operator allows (8 MiB) is an error at that byte
 }
 
 // Progress tells the client that a long call is alive.
@@ -165,7 +167,10 @@ func (h *Host) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	return h.s.Open(ctx, path)
 }
 
-// Fetch calls one of the operator's named targets.
+// Fetch calls one of the operator's named targets. An error means that there
+// is no reply: apierror.Unsupported when the operator has not set the target,
+// Invalid when the request cannot be made, UpstreamTimeout or UpstreamFailed
+// when the service does not answer.
 func (h *Host) Fetch(ctx context.Context, target string, r Outbound) (*Inbound, error) {
 	if h.s.Fetch == nil {
 		return nil, missing("targets")

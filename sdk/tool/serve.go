@@ -2,6 +2,7 @@ package tool
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -14,12 +15,25 @@ import (
 	toolv1 "github.com/sallyport-gateway/sallyport/sdk/proto/tool/v1"
 )
 
-// Serve runs t as a plugin: it is the one line of a plugin's main.
+// Configurer is the ability of a Tool to take the operator's settings: a JSON
+// object that fits Manifest.Config, "{}" when the operator set nothing. It is
+// called once, before anything else; an error keeps the plugin from starting,
+// and its text is for the operator.
+type Configurer interface {
+	Configure(ctx context.Context, settings json.RawMessage) error
+}
+
+// Serve runs t as a plugin: it is the one line of a plugin's main. A Tool that
+// is no Configurer has no settings.
 func Serve(m Manifest, t Tool) {
-	boot.Main(boot.Tool, m, func(s *grpc.Server) error {
+	p := boot.Plugin{Kind: boot.Tool, Manifest: m, Register: func(s *grpc.Server) error {
 		Register(s, t, slog.Default())
 		return nil
-	})
+	}}
+	if c, ok := t.(Configurer); ok {
+		p.Configure = c.Configure
+	}
+	boot.Run(p)
 }
 
 // Register offers t on a gRPC server. What goes wrong inside t and does not

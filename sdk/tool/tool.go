@@ -8,6 +8,8 @@ package tool
 import (
 	"context"
 	"encoding/json"
+
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 )
 
 // Tool is the interface of a tool type.
@@ -31,7 +33,12 @@ type Manifest struct {
 	Object  *ObjectRef      `json:"object,omitempty"`  // the object that a declaration names, checked before Open
 	Targets []string        `json:"targets,omitempty"` // names the operator binds to URLs and credentials
 	Config  json.RawMessage `json:"config,omitempty"`  // JSON Schema of the operator's settings
+
+	Requires Requires `json:"requires,omitzero"` // beyond its own program
 }
+
+// Requires is what a plugin needs beyond its own program.
+type Requires = boot.Requires
 
 // ObjectRef says which field of a declaration names which kind of object, and
 // what the caller must be allowed to do with it.

@@ -47,7 +47,7 @@ func load(file string) (*config.Config, error) {
 	}
 	for _, d := range cfg.Plugins {
 		if _, err := os.Stat(d); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("plugins: the directory %s does not exist; build the bundled plugins with `make build`", d)
+			return nil, fmt.Errorf("plugins: the directory %s does not exist: make it, or build the bundled plugins with `make build`", d)
 		}
 	}
 	return cfg, nil

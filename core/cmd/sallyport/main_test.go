@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,22 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 )
+
+// TestMain puts the launcher beside the test program, where the commands look
+// for it.
+func TestMain(m *testing.M) {
+	exe, err := os.Executable()
+	if err == nil {
+		var launcher string
+		launcher, err = filepath.Abs("../../../bin/sallyport-confine")
+		err = errors.Join(err, os.Symlink(launcher, filepath.Join(filepath.Dir(exe), "sallyport-confine")))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 // command runs the program's command line and returns exit code and output.
 func command(t *testing.T, args ...string) (int, string, string) {
@@ -155,45 +173,5 @@ func TestConfigShowHidesSecrets(t *testing.T) {
 	}
 	if strings.Contains(out+errs, "canary-2718281828") {
 		t.Errorf("the secret is shown:\n%s", out)
-	}
-}
-
-func TestPluginList(t *testing.T) {
-	t.Parallel()
-	_, out, _ := command(t, "plugin", "list", "-c", configFile(t, ""))
-	for _, want := range []string{"openai", "anthropic", "gemini", "demo", "table", "duckdb"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the list lacks %q:\n%s", want, out)
-		}
-	}
-}
-
-func TestPluginListSaysWhyAPluginIsRefused(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for name, mode := range map[string]os.FileMode{"provider-demo": 0o644, "broken": 0o755, "gateway.lock": 0o644} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexit 3\n"), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	file := configFile(t, "")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, bytes.Replace(b, []byte(gatewaytest.Plugins(t)), []byte(dir), 1), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	code, out, errs := command(t, "plugin", "list", "-c", file)
-	for _, want := range []string{
-		"broken refused: describe ended with status 3 and printed nothing\n",
-		"provider-demo refused: provider-demo is not executable: chmod +x it\n",
-	} {
-		if code != 0 || !strings.Contains(out, want) {
-			t.Errorf("got exit code %d, %q and the list\n%s, want %q", code, errs, out, want)
-		}
-	}
-	if strings.Contains(out, "gateway.lock") {
-		t.Errorf("a file that is no program is listed:\n%s", out)
 	}
 }

@@ -2,50 +2,331 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/pluginlock"
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 )
 
 func pluginCommand() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "list the plugins that would be used", Args: noArgs}
-	file := configFlag(list)
-	list.RunE = func(cmd *cobra.Command, _ []string) error {
+	return group(&cobra.Command{Use: "plugin", Short: "add, remove and look at plugins"},
+		pluginListCommand(), pluginAddCommand(), pluginRemoveCommand(), pluginDescribeCommand(), pluginNewCommand(),
+		pluginTestCommand(), pluginRunCommand(), pluginRecordCommand())
+}
+
+func pluginListCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Short: "list the plugins that would be used, and those that nobody added", Args: noArgs}
+	file := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load(*file)
 		if err != nil {
 			return err
 		}
-		// Why a plugin is refused stands in the list.
-		h, err := pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, slog.New(slog.DiscardHandler))
+		h, err := pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins}, slog.New(slog.DiscardHandler)) // why a plugin is refused stands in the list
 		if err != nil {
 			return err
 		}
 		defer closeHost(h)
-		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-		fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tFILE")
-		for _, p := range h.Plugins() {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Kind, p.Name, p.Version, p.State, p.Path)
-		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
-		for _, p := range h.Plugins() {
-			if p.LastError != "" {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", p.Name, p.State, p.LastError)
-			}
-		}
-		return nil
+		h.Problems() // when the files are checked
+		return listPlugins(cmd.OutOrStdout(), h.Plugins())
 	}
-	return group(&cobra.Command{Use: "plugin", Short: "look at the plugins"}, list)
+	return cmd
+}
+
+func listPlugins(out io.Writer, infos []pluginhost.Info) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tFILE")
+	for _, p := range infos {
+		state := string(p.State)
+		if p.Dev {
+			state += " (dev: not pinned)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Kind, p.Name, p.Version, state, p.Path)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, p := range infos {
+		if p.LastError != "" {
+			fmt.Fprintf(out, "%s: %s\n", p.Name, p.LastError)
+		}
+	}
+	return nil
 }
 
 func closeHost(h *pluginhost.Host) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	h.Close(ctx)
+}
+
+// place are the flags that say which plugins directories are meant.
+type place struct{ to, file *string }
+
+func placeFlags(cmd *cobra.Command) place {
+	return place{
+		to:   cmd.Flags().String("to", "", "plugins `directory` (default: the first one of the configuration)"),
+		file: configFlag(cmd),
+	}
+}
+
+// config is the configuration, with the directory of --to in the place of the
+// configured ones.
+func (p place) config() (*config.Config, error) {
+	if *p.to != "" && *p.file == "" {
+		return &config.Config{Plugins: []string{*p.to}}, nil
+	}
+	cfg, err := load(*p.file)
+	if err == nil && *p.to != "" {
+		cfg.Plugins = []string{*p.to}
+	}
+	return cfg, err
+}
+
+// runFlags are the flags of a command that runs a plugin to ask what it is.
+type runFlags struct {
+	interpreter *string
+	unconfined  *bool
+}
+
+func describeFlags(cmd *cobra.Command) runFlags {
+	return runFlags{
+		interpreter: cmd.Flags().String("interpreter", "", "`program` that runs a script, in the place of the one in its first line"),
+		unconfined:  cmd.Flags().Bool("unconfined", false, "ask the plugin what it is also where this system cannot confine it"),
+	}
+}
+
+// host is what running a plugin for a moment needs.
+func (f runFlags) host(cfg *config.Config) pluginhost.Config {
+	return pluginhost.Config{Launcher: cfg.Launcher, Unconfined: *f.unconfined || cfg.Unconfined == "allow"}
+}
+
+func pluginRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "remove NAME",
+		Short: "take a plugin out of the list: the gateway does not run it any more",
+		Long:  "Take a plugin out of the list of its plugins directory. NAME is the plugin's name, or that of its file or directory.\nThe gateway does not run it any more after its next start.",
+		Args:  someArgs(1, 1, "the name of a plugin"),
+	}
+	where := placeFlags(cmd)
+	files := cmd.Flags().Bool("delete", false, "delete its files too")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := where.config()
+		if err != nil {
+			return err
+		}
+		found, err := findListed(cfg.Plugins, args[0])
+		if err != nil {
+			return err
+		}
+		err = pluginlock.Update(found.dir, func(l *pluginlock.Lock) error {
+			l.Remove(found.entry.Top())
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(found.dir, found.entry.Top())
+		if !*files {
+			fmt.Fprintf(cmd.OutOrStdout(), "removed %s; its files are still in %s\n", found.title(), path)
+			return nil
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "removed %s and deleted %s\n", found.title(), path)
+		return nil
+	}
+	return cmd
+}
+
+func pluginDescribeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "describe NAME|PATH",
+		Short: "show what a plugin offers and needs",
+		Long:  "Show what a plugin offers and needs: one that was added, by its name, or any other by its path.\nThe latter is run, confined, to ask it.",
+		Args:  someArgs(1, 1, "a plugin's name or path"),
+	}
+	where := placeFlags(cmd)
+	how := describeFlags(cmd)
+	raw := cmd.Flags().Bool("json", false, "print the description as the plugin gave it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := where.config()
+		if err != nil {
+			return err
+		}
+		found, err := findListed(cfg.Plugins, args[0])
+		if err != nil {
+			if _, serr := os.Stat(args[0]); serr != nil {
+				return err
+			}
+			c, ferr := pluginhost.Find(args[0], *how.interpreter)
+			if ferr != nil {
+				return ferr
+			}
+			found = &listed{dir: c.Root}
+			if found.described, err = c.Describe(cmd.Context(), how.host(cfg), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))); err != nil {
+				return err
+			}
+			found.entry = c.Entry
+		}
+		if *raw {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", compact(found.entry.Description))
+			return err
+		}
+		return found.print(cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+func compact(raw json.RawMessage) []byte {
+	b, err := json.Marshal(raw)
+	if err != nil {
+		return raw
+	}
+	return b
+}
+
+// listed is an entry of a list with what it describes.
+type listed struct {
+	dir       string
+	entry     pluginlock.Plugin
+	described pluginhost.Described
+}
+
+// findListed looks for a plugin by its own name, or by that of its file or
+// directory, also as a path.
+func findListed(dirs []string, name string) (*listed, error) {
+	var found []listed
+	var names []string
+	for _, dir := range dirs {
+		lock, err := pluginlock.Read(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range lock.Plugins {
+			l := listed{dir: dir, entry: e}
+			l.described, err = pluginhost.ParseDescription(e.Description)
+			if err != nil {
+				l.described.Name = e.Top()
+			}
+			names = append(names, l.described.Name)
+			if path, err := filepath.Abs(name); name == e.Top() || name == l.described.Name || err == nil && path == filepath.Join(dir, e.Top()) {
+				found = append(found, l)
+			}
+		}
+	}
+	switch {
+	case len(found) == 0:
+		slices.Sort(names)
+		return nil, fmt.Errorf("no plugin %q is in the list of %s; there is %s", name, strings.Join(dirs, ", "), strings.Join(slices.Compact(names), ", "))
+	case len(found) > 1:
+		var paths []string
+		for _, l := range found {
+			paths = append(paths, filepath.Join(l.dir, l.entry.Top()))
+		}
+		return nil, fmt.Errorf("%d plugins are called %q; name one by its path: %s", len(found), name, strings.Join(paths, ", "))
+	}
+	return &found[0], nil
+}
+
+func (l *listed) title() string {
+	return fmt.Sprintf("%s %s %s", l.described.Kind, l.described.Name, l.described.Version)
+}
+
+// print shows an operator what there is to accept.
+func (l *listed) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	row := func(name string, values ...string) {
+		if text := strings.Join(values, ", "); text != "" {
+			fmt.Fprintf(w, "  %s\t%s\n", name, text)
+		}
+	}
+	d := &l.described
+	fmt.Fprintln(w, strings.TrimSpace(l.title()))
+	row("from", filepath.Join(l.dir, l.entry.Top())+files(len(l.entry.Files)))
+	row("runs with", strings.Join(l.entry.Interpreter, " "))
+	switch d.Kind {
+	case boot.Tool:
+		t := &d.Tool
+		row("serves", fmt.Sprintf("tools of the type %q", t.Type))
+		if t.Object != nil {
+			row("callers need", fmt.Sprintf("%s on the %s that %s names", t.Object.Privilege, t.Object.Kind, t.Object.Field))
+		} else {
+			row("callers need", fmt.Sprintf("USE TOOL on tool %s", t.Type))
+		}
+		row("token scope", t.Scope)
+		if len(t.Targets) > 0 {
+			row("calls", strings.Join(t.Targets, ", ")+" (bind them under tools."+t.Type+".targets)")
+		}
+		row("settings", schemaKeys(t.Config)...)
+	case boot.Provider:
+		p := &d.Provider
+		row("serves", fmt.Sprintf("providers with `translator: %s`", p.Name))
+		row("base URL", p.BaseURL)
+		row("key", strings.TrimSpace(p.Credential.Scheme+" "+p.Credential.Name))
+		row("settings", schemaKeys(p.Settings)...)
+	case boot.Engine:
+		row("serves", fmt.Sprintf("SQL (%s) over %s", d.Engine.Dialect, strings.Join(d.Engine.Formats, ", ")))
+		row("reads", "the files of the catalog's tables")
+	}
+	row("may read", append(slices.Clone(l.entry.Read), d.Requires.Read...)...)
+	if d.Requires.Programs {
+		row("may start", "processes of its own program and of what it may read")
+	}
+	if d.Requires.Memory > 0 {
+		row("memory", fmt.Sprintf("up to %d MiB", d.Requires.Memory>>20))
+	}
+	row("else", "no network, no files, no other processes")
+	return w.Flush()
+}
+
+func files(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d files)", n)
+}
+
+// schemaKeys are the keys of a JSON Schema of an object.
+func schemaKeys(schema json.RawMessage) []string {
+	var s struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if json.Unmarshal(schema, &s) != nil {
+		return nil
+	}
+	var keys []string
+	for k := range s.Properties {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// someArgs is the Args of a command that takes between least and most of them;
+// most < 0 means any number.
+func someArgs(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usageError{fmt.Errorf("%s needs %s", cmd.CommandPath(), what)}
+		case most >= 0 && len(args) > most:
+			return usageError{fmt.Errorf("%s takes %s alone: what is %q?", cmd.CommandPath(), what, args[most])}
+		}
+		return nil
+	}
 }

@@ -36,6 +36,7 @@ func serveCommand() *cobra.Command {
 	file := configFlag(cmd)
 	welcome := cmd.Flags().Bool("welcome", false, "print the URL, the administrator's token and a first request")
 	listen := cmd.Flags().String("listen", "", "`address` to listen on, in place of the configured one")
+	dev := cmd.Flags().StringArray("dev", nil, "plugin under development, `NAME[=DIR]`: built, run and built again after each change, without being added")
 	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := logger(cmd.ErrOrStderr(), *level)
@@ -51,6 +52,9 @@ func serveCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--listen: %w", err)}
 			}
 			cfg.Listen.Address = *listen
+		}
+		if cfg.Dev, err = developed(*dev); err != nil {
+			return usageError{err}
 		}
 		return serve(cmd.Context(), cfg, *welcome, cmd.OutOrStdout(), log)
 	}

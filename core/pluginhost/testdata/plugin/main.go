@@ -16,12 +16,16 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "sleep" { // somebody's child
+		time.Sleep(time.Hour)
+	}
 	kind, name, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
 	misbehave(name, len(os.Args) > 1 && os.Args[1] == "describe")
 	switch kind {
 	case "provider":
 		provider.Serve(provider.Manifest{
 			Name: name, Version: "1.2.3", Ops: []provider.Op{provider.Generate}, Credential: provider.Credential{Scheme: "none"},
+			Requires: provider.Requires{Programs: name == "parent"},
 		}, translator{})
 	case "tool":
 		tool.Serve(tool.Manifest{Type: name, Version: "1.2.3"}, tooling{})
@@ -51,6 +55,19 @@ func misbehave(name string, describing bool) {
 	case describing && name == "badname":
 		fmt.Println(`{"kind":"provider","protocol":1,"manifest":{"name":"../x"}}`)
 		os.Exit(0)
+	case describing && name == "silent":
+		os.Exit(3)
+	case describing && name == "fails":
+		fmt.Fprintln(os.Stderr, "my reason")
+		os.Exit(4)
+	case describing && name == "speaks":
+		fmt.Println("half a line")
+		os.Exit(3)
+	case describing && name == "informs":
+		fmt.Fprintln(os.Stderr, `{"@level":"info","@message":"all is well"}`)
+		os.Exit(3)
+	case describing && name == "sleeps":
+		time.Sleep(time.Hour)
 	case describing:
 		return
 	}

@@ -29,6 +29,8 @@ func (tooling) Call(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result
 	case "wait":
 		<-ctx.Done()
 		return tool.Result{}, ctx.Err()
+	case "pid":
+		return tool.Text(fmt.Sprint(os.Getpid())), nil
 	case "object":
 		o, err := h.Object(ctx, "table", "main.sales.reviews")
 		return tool.Text(o.Comment), err

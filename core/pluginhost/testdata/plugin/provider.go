@@ -38,8 +38,12 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		up.Body, _ = io.ReadAll(os.Stdin)
 	case "print":
 		fmt.Println("a stray print")
+	case "flood":
+		for range 200_000 {
+			fmt.Fprintln(os.Stderr, "more than anybody wants to read")
+		}
 	case "child":
-		c := exec.Command("sleep", "3600")
+		c := exec.Command(os.Args[0], "sleep")
 		if err := c.Start(); err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package plugintest
+package golden
 
 import (
 	"bytes"
@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
@@ -21,7 +20,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
-// step is one entry of a `host` section: a call the tool is expected to make,
+// Step is one entry of a `host` section: a call the tool is expected to make,
 // and the answer. Exactly one of the calls is set. What Gives holds:
 //
 //	object      a tool.Object
@@ -35,7 +34,7 @@ import (
 //	progress    nothing
 //
 // With Error beside it a streamed answer ends in that error.
-type step struct {
+type Step struct {
 	Object   *objectArgs     `json:"object,omitempty"`
 	Query    *tool.Query     `json:"query,omitempty"`
 	Generate json.RawMessage `json:"generate,omitempty"`
@@ -83,29 +82,29 @@ type fetched struct {
 	Body   string      `json:"body,omitempty"`
 }
 
-// script answers Host calls from the steps of a `host` section. Each step is
+// Script answers Host calls from the steps of a `host` section. Each step is
 // used once; calls that run side by side may use them in any order.
-type script struct {
-	t testing.TB
+type Script struct {
+	complain func(format string, args ...any)
 
 	mu    sync.Mutex
-	steps map[string][]step // by call, in canonical form
+	steps map[string][]Step // by call, in canonical form
 }
 
-// newScript reads a `host` section: JSON values one after the other.
-func newScript(t testing.TB, section []byte) *script {
-	t.Helper()
-	s := &script{t: t, steps: map[string][]step{}}
+// NewScript reads a `host` section: JSON values one after the other. What does
+// not go by the script is told to complain.
+func NewScript(section []byte, complain func(format string, args ...any)) (*Script, error) {
+	s := &Script{complain: complain, steps: map[string][]Step{}}
 	d := json.NewDecoder(bytes.NewReader(section))
 	d.DisallowUnknownFields()
 	for {
-		var st step
+		var st Step
 		err := d.Decode(&st)
 		if errors.Is(err, io.EOF) {
-			return s
+			return s, nil
 		}
 		if err != nil {
-			t.Fatalf("section host: %v", err)
+			return nil, fmt.Errorf("section host: %w", err)
 		}
 		call := st
 		call.Gives, call.Error = nil, nil
@@ -115,12 +114,12 @@ func newScript(t testing.TB, section []byte) *script {
 }
 
 // key is the canonical form of a call.
-func key(call step) string {
+func key(call Step) string {
 	b, err := json.Marshal(call)
 	if err != nil {
 		return fmt.Sprintf("%+v: %v", call, err)
 	}
-	k, err := canonical(b)
+	k, err := Canonical(b)
 	if err != nil {
 		return string(b)
 	}
@@ -128,14 +127,14 @@ func key(call step) string {
 }
 
 // take uses up the step for a call and reads its answer into gives. A call
-// that is not in the script fails the test.
-func (s *script) take(call step, gives any) error {
+// that is not in the script is complained of.
+func (s *Script) take(call Step, gives any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := key(call)
 	queue := s.steps[k]
 	if len(queue) == 0 {
-		s.t.Errorf("the tool made a Host call that is not in section host, or not as often:\n%s", k)
+		s.complain("the tool made a Host call that is not in section host, or not as often:\n%s", k)
 		return apierror.New(apierror.Internal, "This Host call is not in the script.")
 	}
 	st := queue[0]
@@ -144,7 +143,7 @@ func (s *script) take(call step, gives any) error {
 	}
 	if len(st.Gives) > 0 {
 		if err := json.Unmarshal(st.Gives, gives); err != nil {
-			s.t.Errorf("section host: answer to %s: %v", k, err)
+			s.complain("section host: answer to %s: %v", k, err)
 		}
 	}
 	if st.Error != nil {
@@ -153,38 +152,38 @@ func (s *script) take(call step, gives any) error {
 	return nil
 }
 
-// finished fails the test for each step that was not used.
-func (s *script) finished() {
+// Finished complains of each step that was not used.
+func (s *Script) Finished() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range slices.Sorted(maps.Keys(s.steps)) {
-		s.t.Errorf("the tool did not make a Host call of section host:\n%s", k)
+		s.complain("the tool did not make a Host call of section host:\n%s", k)
 	}
 }
 
-// service is the gateway that the script plays.
-func (s *script) service() tool.Service {
+// Service is the gateway that the script plays.
+func (s *Script) Service() tool.Service {
 	return tool.Service{
 		Object: func(_ context.Context, kind, name string) (o tool.Object, err error) {
-			err = s.take(step{Object: &objectArgs{kind, name}}, &o)
+			err = s.take(Step{Object: &objectArgs{kind, name}}, &o)
 			return o, err
 		},
 		Query: func(_ context.Context, q tool.Query) iter.Seq2[engine.Batch, error] {
 			return func(yield func(engine.Batch, error) bool) {
 				var bs []engine.Batch
-				err := s.take(step{Query: &q}, &bs)
+				err := s.take(Step{Query: &q}, &bs)
 				replay(bs, err, yield)
 			}
 		},
 		Generate: func(_ context.Context, r *openresponses.Request) iter.Seq2[openresponses.Event, error] {
 			return func(yield func(openresponses.Event, error) bool) {
 				var raws []json.RawMessage
-				err := s.take(step{Generate: r.AppendJSON(nil)}, &raws)
+				err := s.take(Step{Generate: r.AppendJSON(nil)}, &raws)
 				var evs []openresponses.Event
 				for _, raw := range raws {
 					ev, perr := openresponses.ParseEvent(raw)
 					if perr != nil {
-						s.t.Errorf("section host: event %s: %v", raw, perr)
+						s.complain("section host: event %s: %v", raw, perr)
 					}
 					evs = append(evs, ev)
 				}
@@ -192,33 +191,33 @@ func (s *script) service() tool.Service {
 			}
 		},
 		Embed: func(_ context.Context, model string, in []string) (vs [][]float32, err error) {
-			err = s.take(step{Embed: &embedArgs{model, in}}, &vs)
+			err = s.take(Step{Embed: &embedArgs{model, in}}, &vs)
 			return vs, err
 		},
 		Exec: func(_ context.Context, p tool.Program) (o tool.Output, err error) {
-			err = s.take(step{Exec: &p}, &o)
+			err = s.take(Step{Exec: &p}, &o)
 			return o, err
 		},
 		List: func(_ context.Context, dir string) (es []tool.Entry, err error) {
-			err = s.take(step{List: &listArgs{dir}}, &es)
+			err = s.take(Step{List: &listArgs{dir}}, &es)
 			return es, err
 		},
 		Open: func(_ context.Context, path string) (io.ReadCloser, error) {
 			var text string
-			if err := s.take(step{Open: &openArgs{path}}, &text); err != nil {
+			if err := s.take(Step{Open: &openArgs{path}}, &text); err != nil {
 				return nil, err
 			}
 			return io.NopCloser(strings.NewReader(text)), nil
 		},
 		Fetch: func(_ context.Context, target string, r tool.Outbound) (*tool.Inbound, error) {
 			var f fetched
-			err := s.take(step{Fetch: &fetchArgs{target, r.Method, r.Path, r.Query, r.Header, string(r.Body)}}, &f)
+			err := s.take(Step{Fetch: &fetchArgs{target, r.Method, r.Path, r.Query, r.Header, string(r.Body)}}, &f)
 			if err != nil {
 				return nil, err
 			}
 			return &tool.Inbound{Status: f.Status, Header: f.Header, Body: io.NopCloser(strings.NewReader(f.Body))}, nil
 		},
-		Progress: func(_ context.Context, p tool.Progress) error { return s.take(step{Progress: &p}, nil) },
+		Progress: func(_ context.Context, p tool.Progress) error { return s.take(Step{Progress: &p}, nil) },
 	}
 }
 

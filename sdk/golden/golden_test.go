@@ -1,4 +1,4 @@
-package plugintest
+package golden
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func TestDecodeRules(t *testing.T) {
 		{"a delta without item", scripted{events: []openresponses.Event{{Type: openresponses.EventTextDelta}, end}}, "no item is open"},
 	}
 	for _, tt := range tests {
-		got := new(dialogue).decode(t.Context(), tt.in, provider.Reply{}).broken
+		got := Decode(t.Context(), tt.in, provider.Reply{}).Broken
 		if (got == nil) != (tt.says == "") || got != nil && !strings.Contains(got.Error(), tt.says) {
 			t.Errorf("%s: %v, want one that says %q", tt.name, got, tt.says)
 		}
@@ -61,20 +61,20 @@ func TestDecodeRules(t *testing.T) {
 
 func TestReadDialogue(t *testing.T) {
 	t.Parallel()
-	a := parseArchive([]byte("What it shows.\n\n-- turn --\n{\"model\":\"m\",\"account\":{\"name\":\"a\"},\"carry\":{\"X-Beta\":[\"1\"]}}\n-- request --\n{\"input\":\"hi\"}\n" +
+	a := Parse([]byte("What it shows.\n\n-- turn --\n{\"model\":\"m\",\"account\":{\"name\":\"a\"},\"carry\":{\"X-Beta\":[\"1\"]}}\n-- request --\n{\"input\":\"hi\"}\n" +
 		"-- reply --\n429 Too Many (cut)\nRetry-After: 1\nX: a: b\n\nline one\n\n-- events --\n{}\n"))
-	d, err := readDialogue(a)
+	d, err := ReadTurn(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.turn.Op != provider.Generate || d.turn.Model != "m" || d.turn.Carry.Get("X-Beta") != "1" || d.turn.Request.Input[0].Content[0].Text != "hi" {
-		t.Errorf("turn = %+v", d.turn)
+	if d.Turn.Op != provider.Generate || d.Turn.Model != "m" || d.Turn.Carry.Get("X-Beta") != "1" || d.Turn.Request.Input[0].Content[0].Text != "hi" {
+		t.Errorf("turn = %+v", d.Turn)
 	}
-	if d.status != 429 || !d.cut || d.header.Get("X") != "a: b" || string(d.body) != "line one\n\n" {
-		t.Errorf("reply = %d %v %v %q", d.status, d.cut, d.header, d.body)
+	if d.Status != 429 || !d.Cut || d.Header.Get("X") != "a: b" || string(d.Body) != "line one\n\n" {
+		t.Errorf("reply = %d %v %v %q", d.Status, d.Cut, d.Header, d.Body)
 	}
-	if a.head != "What it shows.\n\n" {
-		t.Errorf("head = %q", a.head)
+	if a.Head != "What it shows.\n\n" {
+		t.Errorf("head = %q", a.Head)
 	}
 	for name, text := range map[string]string{
 		"turn":   "-- turn --\n{\"modle\":\"m\"}\n-- request --\n{}\n",
@@ -82,7 +82,7 @@ func TestReadDialogue(t *testing.T) {
 		"status": "-- turn --\n{}\n-- request --\n{}\n-- reply --\nOK\n\n",
 		"header": "-- turn --\n{}\n-- request --\n{}\n-- reply --\n200 OK\nnonsense\n\n",
 	} {
-		if _, err := readDialogue(parseArchive([]byte(text))); err == nil {
+		if _, err := ReadTurn(Parse([]byte(text))); err == nil {
 			t.Errorf("a bad %s was taken", name)
 		}
 	}
@@ -91,7 +91,7 @@ func TestReadDialogue(t *testing.T) {
 func TestPiecesSplitsAndEnds(t *testing.T) {
 	t.Parallel()
 	sizes := []int{2, 1, 9}
-	p := &pieces{rest: []byte("abcdef"), end: io.ErrUnexpectedEOF, sizes: func() int { n := sizes[0]; sizes = sizes[1:]; return n }}
+	p := &Pieces{Rest: []byte("abcdef"), End: io.ErrUnexpectedEOF, Sizes: func() int { n := sizes[0]; sizes = sizes[1:]; return n }}
 	var got []string
 	for {
 		b := make([]byte, 16)

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	noDir := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(noDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, more string
+		code       int
+		want       []string
+	}{
+		{"all well", "listen: 127.0.0.1:0\ndata: ./new", 0, []string{
+			"ok    kernel         landlock=", "ok    confinement    every plugin process is confined", "provider demo ", "will be made at the first start", "ok    listen ",
+			"Nothing would stop `sallyport serve`.",
+		}},
+		{"port taken", "listen: " + taken.Addr().String(), 1, []string{"STOP  listen ", "address already in use"}},
+		{"no data directory", "listen: 127.0.0.1:0\ndata: " + noDir, 1, []string{"STOP  data ", "is not a directory"}},
+		{"configuration", "unconfined: perhaps", 1, []string{"STOP  configuration  ", `unconfined: "perhaps" is not known; write "unconfined: allow"`, "confinement"}},
+		{"unconfined", "listen: 127.0.0.1:0\nunconfined: allow", 0, []string{"note  confinement    unconfined: allow is set"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, out, errs := command(t, "doctor", "--config", configFile(t, tt.more))
+			for _, want := range tt.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("doctor lacks %q", want)
+				}
+			}
+			wantErr := ""
+			if tt.code != 0 {
+				wantErr = fmt.Sprintf("sallyport: %d of these would stop `sallyport serve`\n", strings.Count(out, "STOP"))
+			}
+			if code != tt.code || errs != wantErr {
+				t.Errorf("code %d, stderr %q, want %d, %q", code, errs, tt.code, wantErr)
+			}
+			if t.Failed() {
+				t.Logf("%s", out)
+			}
+		})
+	}
+}

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
+	"github.com/sallyport-gateway/sallyport/core/pluginlock"
+)
+
+func TestPluginList(t *testing.T) {
+	t.Parallel()
+	_, out, _ := command(t, "plugin", "list", "-c", configFile(t, ""))
+	for _, want := range []string{"openai", "anthropic", "gemini", "demo", "table", "duckdb"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the list lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+// shelf is a plugins directory with a script for a plugin beside it.
+type shelf struct {
+	t    *testing.T
+	dir  string
+	from string // where authors keep theirs
+}
+
+func newShelf(t *testing.T) *shelf {
+	t.Helper()
+	gatewaytest.Plugins(t) // builds the launcher
+	s := &shelf{t, filepath.Join(t.TempDir(), "plugins"), t.TempDir()}
+	if err := os.Mkdir(s.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// script writes a plugin that is a script and says what is given.
+func (s *shelf) script(path, kind, manifest string) string {
+	s.t.Helper()
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(s.from, path)
+	}
+	text := "#!/bin/sh\necho '" + `{"kind":"` + kind + `","protocol":1,"manifest":` + manifest + "}'\n"
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// run runs a plugin command on the shelf.
+func (s *shelf) run(args ...string) (int, string) {
+	s.t.Helper()
+	code, out, errs := command(s.t, slices.Concat([]string{"plugin"}, args, []string{"--to", s.dir})...)
+	return code, out + errs
+}
+
+// must runs a command that succeeds and says what is given.
+func (s *shelf) must(want string, args ...string) string {
+	s.t.Helper()
+	code, out := s.run(args...)
+	if code != 0 || !strings.Contains(out, want) {
+		s.t.Errorf("%v: exit code %d, want 0 and %q:\n%s", args, code, want, out)
+	}
+	return out
+}
+
+// refused runs a command that fails and says what is given.
+func (s *shelf) refused(want string, args ...string) {
+	s.t.Helper()
+	code, out := s.run(args...)
+	if code == 0 || !strings.Contains(out, want) {
+		s.t.Errorf("%v: exit code %d, want a failure and %q:\n%s", args, code, want, out)
+	}
+}
+
+func (s *shelf) lock() *pluginlock.Lock {
+	s.t.Helper()
+	l, err := pluginlock.Read(s.dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l
+}
+
+func TestPluginAdd(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	weather := s.script("weather/plugin", "tool", `{"type":"weather","version":"1.0","targets":["weather"],"config":{"type":"object","properties":{"units":{}}},"requires":{"read":["/etc"],"memory":1073741824}}`)
+	for name, text := range map[string]string{"lib/x.txt": "x", ".venv/y": "y", "__pycache__/z": "z"} {
+		path := filepath.Join(filepath.Dir(weather), name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := filepath.Dir(weather)
+	s.refused("add --yes", "add", dir) // nobody is there to be asked
+	if len(s.lock().Plugins) != 0 {
+		t.Error("a plugin was added that nobody accepted")
+	}
+	out := s.must("added tool weather 1.0", "add", "--yes", "--read", "/usr/share", dir)
+	for _, want := range []string{`tools of the type "weather"`, "USE TOOL on tool weather", "weather (bind them under tools.weather.targets)", "units",
+		"/usr/share, /etc", "up to 1024 MiB", "/bin/sh", "(2 files)"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("what is accepted lacks %q:\n%s", want, out)
+		}
+	}
+	e := s.lock().Find("weather/plugin")
+	if e == nil || len(e.Files) != 2 || len(e.Interpreter) != 1 || !slices.Equal(e.Read, []string{"/usr/share"}) || e.Added.IsZero() {
+		t.Errorf("the list has %+v", e)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "weather", ".venv")); !os.IsNotExist(err) {
+		t.Errorf("the virtual environment was copied: %v", err)
+	}
+	s.must("nothing has changed", "add", dir, "--read", "/usr/share")
+	s.must("1.0", "describe", "weather")
+	s.must(`"type":"weather"`, "describe", "--json", dir)
+
+	// The author's next version takes the place of the last one.
+	s.script("weather/plugin", "tool", `{"type":"weather","version":"2.0"}`)
+	if err := os.Remove(filepath.Join(dir, "lib", "x.txt")); err != nil {
+		t.Fatal(err)
+	}
+	s.must("added tool weather 2.0", "add", "--yes", dir)
+	if _, err := os.Stat(filepath.Join(s.dir, "weather", "lib", "x.txt")); !os.IsNotExist(err) {
+		t.Errorf("a file of the old version is left: %v", err)
+	}
+	if err := s.lock().Find("weather/plugin").Verify(s.dir); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("%d things are in the plugins directory, %v, want the plugin and the list", len(entries), err)
+	}
+
+	s.refused(`there is weather`, "remove", "wether")
+	s.must("its files are still in", "remove", "weather")
+	s.refused("is there already", "add", "--yes", dir)
+	s.must("added tool weather", "add", "--yes", filepath.Join(s.dir, "weather"))
+	s.must("deleted", "remove", "--delete", "weather")
+	if entries, _ := os.ReadDir(s.dir); len(entries) != 1 {
+		t.Errorf("%d things are in the plugins directory, want the list", len(entries))
+	}
+}
+
+func TestPluginAddRefuses(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	first := s.script("tool-a", "tool", `{"type":"a","version":"1"}`)
+	s.must("added tool a", "add", "--yes", first)
+
+	// A program that says it is another one's type.
+	forged := s.script("tool-b", "tool", `{"type":"a","version":"1"}`)
+	s.refused("two plugins for one tool: "+forged+` offers "a", and so does `+filepath.Join(s.dir, "tool-a"), "add", "--yes", forged)
+	if _, err := os.Stat(filepath.Join(s.dir, "tool-b")); !os.IsNotExist(err) {
+		t.Errorf("a plugin that was refused was copied: %v", err)
+	}
+	// One that becomes another type when it is added again is a new one: the
+	// operator sees what it says now.
+	s.must("added tool b", "add", "--yes", s.script("tool-a", "tool", `{"type":"b","version":"1"}`))
+
+	open := s.script("open", "tool", `{"type":"open","version":"1"}`)
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s.refused("is writable by everybody", "add", "--yes", open)
+	s.refused("no such file", "add", "--yes", filepath.Join(s.from, "absent"))
+	s.refused("needs the path of a plugin", "add")
+	s.refused("no such file", "add", "--yes", "--read", "/does/not/exist", forged)
+	s.refused(`is everything`, "add", "--yes", "--read", "/", forged)
+	s.refused("is not there", "add", "--yes", "--interpreter", "/does/not/exist", forged)
+	s.refused(`is of kind "oracle"`, "add", "--yes", s.script("strange", "oracle", `{}`))
+
+	if err := os.Chmod(s.dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s.refused("is writable by everybody", "add", "--yes", s.script("tool-c", "tool", `{"type":"c","version":"1"}`))
+}
+
+// One bad plugin does not keep the others out, and those that are gone leave the
+// list: so `make build` uses it.
+func TestPluginAddOfAWholeDirectory(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	for _, n := range []string{"a", "b"} {
+		s.script(filepath.Join(s.dir, "tool-"+n), "tool", `{"type":"`+n+`","version":"1"}`)
+	}
+	all := func() []string {
+		paths, err := filepath.Glob(filepath.Join(s.dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append([]string{"add", "--yes", "--quiet"}, paths...)
+	}
+	if out := s.must("added tool a", all()...); strings.Contains(out, "serves") || !strings.Contains(out, "added tool b") {
+		t.Errorf("--quiet shows more than what changed:\n%s", out)
+	}
+	before, err := os.ReadFile(filepath.Join(s.dir, pluginlock.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := s.must("", all()...); out != "" {
+		t.Errorf("a second time it says %q, want nothing", out)
+	}
+	after, _ := os.ReadFile(filepath.Join(s.dir, pluginlock.FileName))
+	if !bytes.Equal(before, after) {
+		t.Error("a second time the list is another one")
+	}
+	if err := os.Remove(filepath.Join(s.dir, "tool-a")); err != nil {
+		t.Fatal(err)
+	}
+	s.script(filepath.Join(s.dir, "bad"), "oracle", `{}`)
+	s.script(filepath.Join(s.dir, "tool-c"), "tool", `{"type":"c","version":"1"}`)
+	code, out := s.run(all()...)
+	if code != 1 || !strings.Contains(out, "removed tool-a from the list: it is gone") || !strings.Contains(out, "added tool c") || !strings.Contains(out, "oracle") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	out = s.listOf(t)
+	for _, want := range []string{"bad", "not added: sallyport plugin add " + filepath.Join(s.dir, "bad")} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the list lacks %q:\n%s", want, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "tool-c"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.listOf(t); !strings.Contains(out, "tool-c was changed since it was added; if that was you, run: sallyport plugin add") {
+		t.Errorf("the list does not say that a plugin was changed:\n%s", out)
+	}
+}
+
+func (s *shelf) listOf(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	text := "version: 1\nplugins: [" + s.dir + "]\nproviders: {demo: {translator: demo}}\nmodels: {m: {destinations: [{provider: demo, model: demo}]}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := command(t, "plugin", "list", "-c", file)
+	if code != 0 {
+		t.Fatalf("plugin list: exit code %d, %s", code, errs)
+	}
+	return out
+}
+
+func TestPluginsAddedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	var wg sync.WaitGroup
+	names := strings.Split("abcdefgh", "")
+	for _, n := range names {
+		path := s.script("tool-"+n, "tool", `{"type":"`+n+`","version":"1"}`)
+		wg.Go(func() { s.must("added tool "+n, "add", "--yes", path) })
+	}
+	wg.Wait()
+	if got := len(s.lock().Plugins); got != len(names) {
+		t.Errorf("%d plugins are listed, want %d", got, len(names))
+	}
+}
+
+func TestDeveloped(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, d := range []string{"weather", "tool-news", "provider-acme", "tool-empty"} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if d != "tool-empty" {
+			if err := os.WriteFile(filepath.Join(d, "main.go"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	tests := []struct{ in, dir, wrong string }{
+		{"weather", "weather", ""},
+		{"news", "tool-news", ""},
+		{"acme", "provider-acme", ""},
+		{"empty", ".", ""},
+		{"x=weather/main.go", "weather/main.go", ""},
+		{"x=", "", "write NAME or NAME=DIR"},
+		{"=weather", "", "write NAME or NAME=DIR"},
+		{"x=absent", "", "no such file"},
+	}
+	for _, tt := range tests {
+		got, err := developed([]string{tt.in})
+		if tt.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wrong) {
+				t.Errorf("developed(%q) = %v, %v, want %q", tt.in, got, err, tt.wrong)
+			}
+		} else if err != nil || len(got) != 1 || got[0].Dir != tt.dir {
+			t.Errorf("developed(%q) = %v, %v, want %q", tt.in, got, err, tt.dir)
+		}
+	}
+	if _, err := developed([]string{"weather", "weather=."}); err == nil {
+		t.Error("one name twice: no error")
+	}
+}

@@ -1,0 +1,216 @@
+package pluginhost
+
+import (
+	"bufio"
+	"cmp"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sallyport-gateway/sallyport/sdk/confine"
+)
+
+// Limits of one plugin process.
+const (
+	defaultMemory = 1 << 30 // bytes, where the manifest asks for no other
+	openFiles     = 256
+	threads       = 512
+	// A plugin that starts programs hands its limits to them.
+	openFilesPrograms = 1 << 16
+	threadsPrograms   = 4096
+)
+
+// harmless is what programs of every kind look for and what tells nothing about
+// other processes or users. Whatever does not exist is left out.
+var harmless = []string{
+	"/dev/urandom", "/etc/localtime", "/usr/share/zoneinfo",
+	"/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/sys/vm/overcommit_memory", // "self" is the launcher, whose number the plugin keeps
+	"/sys/fs/cgroup", "/sys/devices/system/cpu", "/sys/kernel/mm/transparent_hugepage",
+}
+
+// libraries are where the system keeps those that programs are linked with.
+var libraries = []string{"/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
+
+// policy says what a plugin process keeps: see "The decisions about plugins" in
+// RATIONALE.md. file is the program, nil when an interpreter runs it.
+func policy(l Launch, file *os.File) (confine.Policy, error) {
+	p := confine.Policy{
+		SocketDirs:   []string{l.Dir},
+		WriteFiles:   existing(os.DevNull), // who starts programs gives it to them
+		Listen:       true,
+		OwnUser:      true,
+		MaxMemory:    cmp.Or(l.Requires.Memory, defaultMemory),
+		MaxFileSize:  -1,
+		MaxOpenFiles: openFiles,
+		MaxProcesses: processes(threads),
+	}
+	if l.Requires.Programs {
+		p.Exec, p.MaxOpenFiles, p.MaxProcesses = true, openFilesPrograms, processes(threadsPrograms)
+		// The numbers of its children are not known yet, and they look at
+		// themselves. Of other processes this shows the command lines; their
+		// memory, environment and files stay closed to whoever is confined.
+		p.ReadDirs = append(p.ReadDirs, existing("/proc")...)
+	}
+	read := slices.Concat(harmless, l.Read)
+	if file != nil {
+		loader, err := loaderOf(file)
+		if err != nil {
+			return p, err
+		}
+		if loader != "" {
+			p.ExecFiles = append(p.ExecFiles, loader)
+			read = append(read, libraries...)
+		}
+	} else {
+		programs, err := interpreterPrograms(l.Interpreter[0])
+		if err != nil {
+			return p, err
+		}
+		p.ExecFiles = append(p.ExecFiles, programs...)
+		read = append(read, interpreterReads(l.Interpreter[0])...)
+		if l.Files == "" {
+			read = append(read, l.Path)
+		}
+	}
+	if l.Files != "" {
+		read = append(read, l.Files)
+	}
+	for _, path := range l.Requires.Read {
+		if _, err := os.Stat(path); err != nil {
+			return p, &startError{fmt.Sprintf("requires to read %s, which cannot be found: %v", path, errors.Unwrap(err))}
+		}
+		read = append(read, path)
+	}
+	for _, path := range read {
+		switch info, err := os.Stat(path); {
+		case err != nil:
+		case info.IsDir():
+			p.ReadDirs = append(p.ReadDirs, path)
+		default:
+			p.ReadFiles = append(p.ReadFiles, path)
+		}
+	}
+	return p, nil
+}
+
+// processes is RLIMIT_NPROC of a plugin. Root's plugins have a user of their
+// own, so that it is theirs alone; those of any other user share the number
+// with everything this user runs, of which the gateway must keep a part.
+func processes(own int) int {
+	if os.Geteuid() == 0 {
+		return own
+	}
+	const most = 1 << 14
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &l); err != nil {
+		return most
+	}
+	return int(min(l.Cur/4*3, most))
+}
+
+func existing(paths ...string) []string {
+	return slices.DeleteFunc(slices.Clone(paths), func(p string) bool {
+		_, err := os.Stat(p)
+		return err != nil
+	})
+}
+
+// loaderOf is the dynamic loader that a program names, "" when it needs none.
+func loaderOf(program *os.File) (string, error) {
+	f, err := elf.NewFile(program)
+	if err != nil {
+		return "", nil // not a program of Linux: the system says what it thinks of it
+	}
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_INTERP {
+			continue
+		}
+		name := make([]byte, min(p.Filesz, 4096))
+		if _, err := p.ReadAt(name, 0); err != nil {
+			return "", fmt.Errorf("program %s: loader: %w", program.Name(), err)
+		}
+		path := strings.TrimRight(string(name), "\x00")
+		if _, err := os.Stat(path); err != nil {
+			return "", &startError{fmt.Sprintf("needs the loader %s, which this system does not have; build it with CGO_ENABLED=0", path)}
+		}
+		return path, nil
+	}
+	return "", nil
+}
+
+// interpreterPrograms are the files that have to be executed to run an
+// interpreter: its own, and its loader.
+func interpreterPrograms(interpreter string) ([]string, error) {
+	f, err := os.Open(interpreter)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &startError{fmt.Sprintf("needs the interpreter %s, which does not exist any more; add the plugin again with `sallyport plugin add`", interpreter)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	start := make([]byte, 2)
+	if _, err := f.ReadAt(start, 0); err == nil && string(start) == "#!" {
+		return nil, &startError{fmt.Sprintf("has the interpreter %s, which is a script itself; name the program that it starts: `sallyport plugin add --interpreter PATH`", interpreter)}
+	}
+	loader, err := loaderOf(f)
+	if err != nil {
+		return nil, err
+	}
+	if loader == "" {
+		return []string{interpreter}, nil
+	}
+	return []string{interpreter, loader}, nil
+}
+
+// interpreterReads is what an interpreter has to read to run a script: the
+// libraries of the system, its own, and those of the virtual environment that
+// it belongs to. Whatever does not exist is left out.
+func interpreterReads(interpreter string) []string {
+	reads := slices.Clone(libraries)
+	reads = append(reads, "/etc/ssl/openssl.cnf", "/usr/share/nodejs", "/usr/share/javascript", "/etc/python3")
+	add := func(program string) {
+		prefix := filepath.Dir(filepath.Dir(program))
+		switch prefix {
+		case "/", "/usr", "/usr/local": // the libraries above
+		default:
+			reads = append(reads, prefix)
+		}
+	}
+	// The environment of a python keeps a link to the base program in its bin.
+	prefix := filepath.Dir(filepath.Dir(interpreter))
+	if home, ok := pythonHome(filepath.Join(prefix, "pyvenv.cfg")); ok {
+		reads = append(reads, prefix)
+		add(filepath.Join(home, "python3"))
+	}
+	if real, err := filepath.EvalSymlinks(interpreter); err == nil {
+		add(real)
+	}
+	slices.Sort(reads)
+	return existing(slices.Compact(reads)...)
+}
+
+// pythonHome is the directory of the base program that a virtual environment
+// names.
+func pythonHome(cfg string) (string, bool) {
+	f, err := os.Open(cfg)
+	if err != nil {
+		return "", false
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		k, v, _ := strings.Cut(lines.Text(), "=")
+		if strings.TrimSpace(k) == "home" && filepath.IsAbs(strings.TrimSpace(v)) {
+			return strings.TrimSpace(v), true
+		}
+	}
+	return "", true
+}

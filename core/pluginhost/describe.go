@@ -1,0 +1,166 @@
+package pluginhost
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
+	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/tool"
+)
+
+const (
+	describeWait    = 5 * time.Second
+	describeBytes   = 1 << 20 // longest description
+	maxPluginName   = 64
+	nameExplanation = "use lower-case letters, digits, '-' and '_', at most 64"
+)
+
+// Described is what a plugin says of itself.
+type Described struct {
+	Kind, Name, Version string
+	Requires            boot.Requires
+
+	Provider provider.Manifest // of the kind "provider"
+	Tool     tool.Manifest     // of the kind "tool"
+	Engine   engine.Manifest   // of the kind "engine"
+}
+
+// ParseDescription reads the line that `PLUGIN describe` prints.
+func ParseDescription(line []byte) (Described, error) {
+	var in boot.Description
+	if err := json.Unmarshal(line, &in); err != nil {
+		return Described{}, fmt.Errorf("describe did not print one line of JSON but %q", shorten(string(line)))
+	}
+	if in.Protocol != boot.Protocol {
+		return Described{}, fmt.Errorf("speaks protocol %d, this gateway speaks %d", in.Protocol, boot.Protocol)
+	}
+	d := Described{Kind: in.Kind}
+	var err error
+	switch in.Kind {
+	case boot.Provider:
+		err = json.Unmarshal(in.Manifest, &d.Provider)
+		d.Name, d.Version, d.Requires = d.Provider.Name, d.Provider.Version, d.Provider.Requires
+	case boot.Tool:
+		err = json.Unmarshal(in.Manifest, &d.Tool)
+		d.Name, d.Version, d.Requires = d.Tool.Type, d.Tool.Version, d.Tool.Requires
+	case boot.Engine:
+		err = json.Unmarshal(in.Manifest, &d.Engine)
+		d.Name, d.Version, d.Requires = d.Engine.Name, d.Engine.Version, d.Engine.Requires
+	default:
+		return Described{}, fmt.Errorf("is of kind %q; this gateway knows %s, %s and %s", shorten(in.Kind), boot.Provider, boot.Tool, boot.Engine)
+	}
+	if err != nil {
+		return Described{}, fmt.Errorf("manifest: %w", err)
+	}
+	if !validName(d.Name) {
+		return Described{}, fmt.Errorf("has the name %q: %s", shorten(d.Name), nameExplanation)
+	}
+	return d, nil
+}
+
+func validName(s string) bool {
+	for _, c := range s {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxPluginName
+}
+
+// describe runs a command that prints one line and ends: a plugin that is asked
+// what it is.
+func describe(ctx context.Context, s *starter, cmd *exec.Cmd, log *slog.Logger) ([]byte, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	er, ew, err := os.Pipe()
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	defer er.Close()
+	cmd.Stdout, cmd.Stderr = w, ew
+	err = s.run(cmd)
+	w.Close()
+	ew.Close()
+	if err != nil {
+		return nil, errors.New("could not be started: " + startHint(err))
+	}
+	ctx, cancel := context.WithTimeout(ctx, describeWait)
+	defer cancel()
+	var mu sync.Mutex
+	reaped, killed := false, false
+	kill := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !reaped {
+			killed = true
+			killGroup(cmd.Process.Pid)
+		}
+		late := time.Now().Add(outputGrace) // something that left the group may hold the pipes
+		r.SetReadDeadline(late)
+		er.SetReadDeadline(late)
+	}
+	defer context.AfterFunc(ctx, kill)()
+
+	said := newStderrLog(log.With(slog.Bool("describe", true)))
+	var wg sync.WaitGroup
+	wg.Go(func() { eachLine(er, said.line) })
+	out, readErr := io.ReadAll(io.LimitReader(r, describeBytes+1))
+	if len(out) > describeBytes {
+		kill()
+	}
+	awaitExit(cmd.Process.Pid)
+	mu.Lock()
+	killGroup(cmd.Process.Pid) // children left behind would hold the pipes open
+	reaped = true
+	mu.Unlock()
+	err = cmd.Wait()
+	wg.Wait()
+	said.end()
+	switch {
+	case len(out) > describeBytes:
+		return nil, fmt.Errorf("describe printed more than %d bytes", describeBytes)
+	case killed && ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
+		return nil, context.Cause(ctx)
+	case killed:
+		return nil, fmt.Errorf("describe did not end within %s", describeWait)
+	case err != nil:
+		return nil, fmt.Errorf("describe %s", describeEnd(cmd.ProcessState, out, said))
+	case readErr != nil:
+		return nil, readErr
+	}
+	return bytes.TrimSpace(out), nil
+}
+
+// describeEnd says how a describe that failed ended, and the last it said.
+func describeEnd(st *os.ProcessState, out []byte, said *stderrLog) string {
+	how := fmt.Sprintf("ended with status %d", st.ExitCode())
+	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		how = fmt.Sprintf("was killed by signal %d (%s)", int(ws.Signal()), ws.Signal())
+	}
+	out = bytes.TrimSpace(out)
+	switch line := said.reason(); {
+	case line != "":
+		return how + ": " + shorten(line)
+	case len(out) > 0:
+		return fmt.Sprintf("%s after it printed %q", how, shorten(string(out)))
+	case said.silent():
+		return how + " and printed nothing"
+	}
+	return how + " and gave no reason"
+}

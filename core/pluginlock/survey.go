@@ -1,0 +1,155 @@
+package pluginlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Survey hashes the files of the plugin whose main file is main below root, by
+// their slash-separated paths below root. What Excluded names is left out. It
+// refuses what a plugin may not be made of: files that others can change, links
+// to directories, pipes and devices, and more or larger ones than the limits.
+func Survey(root, main string) (map[string]string, error) {
+	s := survey{root: root, files: make(map[string]string)}
+	if dir, _, ok := strings.Cut(main, "/"); ok {
+		real, err := realDir(filepath.Join(root, dir))
+		if err != nil {
+			return nil, err
+		}
+		if err := s.walk(dir, real); err != nil {
+			return nil, err
+		}
+	} else if err := s.add(main, filepath.Join(root, main)); err != nil {
+		return nil, err
+	}
+	if s.files[main] == "" {
+		return nil, fmt.Errorf("%s: there is no such file", filepath.Join(root, filepath.FromSlash(main)))
+	}
+	return s.files, nil
+}
+
+// Excluded reports whether a file or directory of this name is no part of a
+// plugin: what tools leave behind, and a virtual environment, which works only
+// where it was made.
+func Excluded(name string) bool {
+	return slices.Contains([]string{".venv", "venv", "__pycache__", ".git", ".pytest_cache"}, name) || strings.HasSuffix(name, ".pyc")
+}
+
+// survey is a Survey under way.
+type survey struct {
+	root  string
+	files map[string]string
+	total int64
+}
+
+// walk adds what is in the directory dir, called name below the root.
+func (s *survey) walk(name, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if Excluded(e.Name()) {
+			continue
+		}
+		below, file := path.Join(name, e.Name()), filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			if err := checkSubdir(file); err != nil {
+				return err
+			}
+			err = s.walk(below, file)
+		} else {
+			err = s.add(below, file)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *survey) add(name, file string) error {
+	if err := checkPath(name); err != nil {
+		return fmt.Errorf("%s %w", file, err)
+	}
+	if len(s.files) == MaxFiles {
+		return fmt.Errorf("%s has more than %d files", filepath.Join(s.root, path.Dir(name)), MaxFiles)
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a symbolic link to a directory; put the directory itself there", file)
+	}
+	f, err := open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sum, stamp, err := Sum(f)
+	if err != nil {
+		return err
+	}
+	if s.total += stamp.Size; s.total > MaxTotal {
+		return fmt.Errorf("%s: its files are longer than %d MiB together", filepath.Join(s.root, path.Dir(name)), MaxTotal>>20)
+	}
+	s.files[name] = sum
+	return nil
+}
+
+// realDir finds the directory of a plugin, which may be a symbolic link, and
+// checks that only its owner can change it.
+func realDir(dir string) (string, error) {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", err
+	}
+	if real != dir {
+		if err := CheckDir(filepath.Dir(real)); err != nil {
+			return "", err
+		}
+	}
+	return real, checkSubdir(real)
+}
+
+// checkSubdir checks a directory inside a plugin, which must be one itself.
+func checkSubdir(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if err := CheckOwned(info); err != nil {
+		return fmt.Errorf("the directory %s %w", dir, err)
+	}
+	return nil
+}
+
+// Changed is the error of a file that is not what was added.
+type Changed struct {
+	Plugin string // path of the plugin's file or directory
+	File   string // path of the file that differs
+	What   string // "was changed", "is gone"
+}
+
+func (e *Changed) Error() string {
+	return fmt.Sprintf("%s %s since it was added; if that was you, run: sallyport plugin add %s", e.File, e.What, e.Plugin)
+}
+
+func (p *Plugin) changed(root, name, what string) error {
+	return &Changed{Plugin: filepath.Join(root, p.Top()), File: filepath.Join(root, filepath.FromSlash(name)), What: what}
+}
+
+// missing turns the error of opening a file of p into a Changed when the file
+// is gone.
+func (p *Plugin) missing(root, name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return p.changed(root, name, "is gone")
+	}
+	return err
+}

@@ -1,0 +1,83 @@
+//go:build linux && (amd64 || arm64)
+
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// expendable makes the program one of the first that the kernel ends when
+// memory is short; its launcher's parent should live on.
+const expendable = "500"
+
+func become(p Program) error {
+	pol := p.Policy
+	pol.ExecFiles = slices.Clone(pol.ExecFiles)
+	if p.Descriptor > 0 {
+		pol.ExecFiles = append(pol.ExecFiles, "/proc/self/fd/"+strconv.Itoa(p.Descriptor))
+	}
+	path, argv, envp, err := execArguments(p)
+	if err != nil {
+		return err
+	}
+	// Not every system lets a process say that.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(expendable), 0)
+
+	// The thread that executes hands what it has to the program.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, err := Apply(pol); err != nil {
+		return err
+	}
+	if p.Parent > 0 {
+		// Changing the user took it away, and it belongs to a thread.
+		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+			return fmt.Errorf("confine: end with the parent: %w", err)
+		}
+		if os.Getppid() != p.Parent {
+			return errors.New("confine: the parent has ended")
+		}
+	}
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS {
+		return fmt.Errorf("confine: close descriptors: %w", err)
+	}
+	at, flags := unix.AT_FDCWD, 0
+	if p.Descriptor > 0 {
+		at, flags = p.Descriptor, unix.AT_EMPTY_PATH
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, uintptr(at), uintptr(unsafe.Pointer(path)),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), uintptr(flags), 0)
+	return &os.PathError{Op: "execute", Path: p.Path, Err: errno}
+}
+
+func execArguments(p Program) (path *byte, argv, envp []*byte, err error) {
+	name := p.Path
+	if p.Descriptor > 0 {
+		name = ""
+	}
+	if path, err = unix.BytePtrFromString(name); err != nil {
+		return nil, nil, nil, err
+	}
+	for _, l := range []struct {
+		to   *[]*byte
+		from []string
+	}{{&argv, p.Args}, {&envp, os.Environ()}} {
+		for _, s := range l.from {
+			b, err := unix.BytePtrFromString(s)
+			if err != nil {
+				return nil, nil, nil, fmt.Errorf("confine: argument %q: %w", s, err)
+			}
+			*l.to = append(*l.to, b)
+		}
+		*l.to = append(*l.to, nil)
+	}
+	return path, argv, envp, nil
+}
