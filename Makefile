@@ -60,12 +60,12 @@ check: ## formatting, vet, static analysis, other platforms
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
-	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport ./core/cmd/sallyport-confine
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport ./core/cmd/sallyport-confine
 
 .PHONY: e2e
-e2e: build ## the real client programs against a running gateway (downloads them)
-	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./core/gatewaytest
+e2e: build ## the real client programs and third-party plugins against a running gateway (downloads them)
+	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./examples/plugins ./core/gatewaytest
 
 .PHONY: bench
 bench: build ## speed: CPU per operation and ratios against a direct call

@@ -95,7 +95,7 @@ func (c *Candidate) describe(ctx context.Context, run *runDir, s *starter, cfg C
 		return Described{}, err
 	}
 	defer os.RemoveAll(dir)
-	cmd, err := ConfinedCommand(cfg.Launcher, l.launch(Launch{Args: []string{"describe"}, Dir: dir}), cfg.Unconfined)
+	cmd, err := mortalCommand(cfg.Launcher, l.launch(Launch{Args: []string{"describe"}, Dir: dir}), cfg.Unconfined)
 	if err != nil {
 		return Described{}, c.about(err)
 	}
@@ -137,7 +137,7 @@ func interpreterOf(program, named string) ([]string, error) {
 	shebang, script := strings.CutPrefix(line, "#!")
 	if !script {
 		if runtime.GOOS == "linux" && !strings.HasPrefix(line, "\x7fELF") {
-			return nil, errors.New("is neither a program for this machine nor a script that begins with #!")
+			return nil, errors.New("is no program for this machine, and no script with #! in its first line")
 		}
 		if named != "" {
 			return nil, errors.New("is a program and needs no interpreter; leave out --interpreter")
@@ -146,7 +146,7 @@ func interpreterOf(program, named string) ([]string, error) {
 	}
 	words := strings.Fields(shebang)
 	if len(words) == 0 {
-		return nil, errors.New(`its first line "#!" names no interpreter`)
+		return nil, errors.New(`its first line names no interpreter after the #! sign`)
 	}
 	if filepath.Base(words[0]) == "env" {
 		words = words[1:]

@@ -20,6 +20,7 @@ import (
 // Limits of one plugin process.
 const (
 	defaultMemory = 1 << 30 // bytes, where the manifest asks for no other
+	addressSpace  = 256 << 30
 	openFiles     = 256
 	threads       = 512
 	// A plugin that starts programs hands its limits to them.
@@ -38,18 +39,31 @@ var harmless = []string{
 // libraries are where the system keeps those that programs are linked with.
 var libraries = []string{"/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"}
 
-// policy says what a plugin process keeps: see "The decisions about plugins" in
-// RATIONALE.md. file is the program, nil when an interpreter runs it.
+// policy says what a plugin process keeps. file is the program, nil when an
+// interpreter runs it.
+//
+// # Isolation
+//
+// It reads its own program, the libraries that this needs, and what the operator
+// accepted; it makes sockets in its own directory and waits at them. It dials
+// nobody: Landlock before version 9 does not know sockets that are files, and
+// the gateway's control socket and those of other plugins are such. Its
+// directory belongs to it alone; of other processes it sees none, unless it may
+// start some. Memory, descriptors and threads are limited; see guard for what
+// the kernel does not count.
 func policy(l Launch, file *os.File) (confine.Policy, error) {
 	p := confine.Policy{
-		SocketDirs:   []string{l.Dir},
-		WriteFiles:   existing(os.DevNull), // who starts programs gives it to them
-		Listen:       true,
-		OwnUser:      true,
-		MaxMemory:    cmp.Or(l.Requires.Memory, defaultMemory),
-		MaxFileSize:  -1,
-		MaxOpenFiles: openFiles,
-		MaxProcesses: processes(threads),
+		SocketDirs: []string{l.Dir},
+		WriteFiles: existing(os.DevNull), // who starts programs gives it to them
+		Listen:     true,
+		OwnUser:    true,
+		MaxMemory:  cmp.Or(l.Requires.Memory, defaultMemory),
+		// The tables of the pages are no private memory; Node reserves 10 GiB
+		// for each memory of WebAssembly.
+		MaxAddressSpace: addressSpace,
+		MaxFileSize:     -1,
+		MaxOpenFiles:    openFiles,
+		MaxProcesses:    processes(threads),
 	}
 	if l.Requires.Programs {
 		p.Exec, p.MaxOpenFiles, p.MaxProcesses = true, openFilesPrograms, processes(threadsPrograms)

@@ -17,6 +17,12 @@ const (
 // guard ends the process when it floods the machine with threads, or the file
 // system with empty files. It returns when the process is dead.
 func (p *program) guard() {
+	// Landlock knows the directory by its inode, which the kernel forgets when
+	// memory is short and nobody holds it: then the process could not read what
+	// /proc says of itself any more. Elsewhere there is no such directory.
+	if self, err := os.Open(fmt.Sprintf("/proc/%d", p.pid)); err == nil {
+		defer self.Close()
+	}
 	tick := time.NewTicker(guardEvery)
 	defer tick.Stop()
 	for {

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
-
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
@@ -28,16 +25,6 @@ const (
 	canary    = "canary-Xu7vPz"
 	canaryEnv = "PLUGINHOST_TEST_SECRET"
 )
-
-// hostileTargets is what testdata/hostile and testdata/hostile.py are told.
-type hostileTargets struct {
-	Gateway                int
-	TCP, UDP               string
-	Sockets                []string
-	Read, Write            []string
-	Own, Lock, Other, Data string
-	Canary                 string
-}
 
 // TestHostile runs the tests below in a process of their own, as root and as an
 // ordinary user when the tests run as root.
@@ -143,6 +130,7 @@ func TestHostilePlugins(t *testing.T) {
 	if got := askHostile(t, h, "become", nil); got != "refused" {
 		t.Errorf("becoming a shell: %s, want refused", got)
 	}
+	hostilePrograms(t, home, free, targets)
 	hostilePython(t, home, targets)
 	hostileFloods(t, h, home, logged)
 
@@ -159,87 +147,6 @@ func TestHostilePlugins(t *testing.T) {
 	h.Close(t.Context())
 	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "sp-*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
-	}
-}
-
-// furnishHostile makes what the plugins try to reach.
-func furnishHostile(t *testing.T, home, plugindir string, h *Host) hostileTargets {
-	t.Helper()
-	data := filepath.Join(home, "sallyport-data")
-	ssh := filepath.Join(home, "home", ".ssh")
-	for _, dir := range []string{data, ssh} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var files []string
-	for _, path := range []string{filepath.Join(data, "admin-token"), filepath.Join(data, "state.db"), filepath.Join(ssh, "id_ed25519"), filepath.Join(home, "gateway.yaml")} {
-		if err := os.WriteFile(path, []byte("secret"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, path)
-	}
-	control := filepath.Join(data, "control.sock")
-	c, err := net.Listen("unix", control)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tcp.Close() })
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { udp.Close() })
-	go answerDNS(udp)
-
-	sockets := []string{control}
-	err = filepath.WalkDir(h.run.path, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type()&fs.ModeSocket != 0 {
-			sockets = append(sockets, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(sockets) < 2 {
-		t.Fatalf("no socket of the honest plugin below %s", h.run.path)
-	}
-	return hostileTargets{
-		Gateway: os.Getpid(), TCP: tcp.Addr().String(), UDP: udp.LocalAddr().String(), Sockets: sockets,
-		Read: append(files, "/etc/passwd", "/etc/hosts"), Write: append(files, filepath.Join(data, "new"), filepath.Join(os.TempDir(), "new")),
-		Own: filepath.Join(plugindir, "tool-hostile"), Lock: filepath.Join(plugindir, "plugins.lock"), Other: filepath.Join(plugindir, "provider-echo"),
-		Data: data, Canary: canary,
-	}
-}
-
-// answerDNS answers every question with an address, and anything else with
-// itself.
-func answerDNS(c net.PacketConn) {
-	buf := make([]byte, 2048)
-	for {
-		n, from, err := c.ReadFrom(buf)
-		if err != nil {
-			return
-		}
-		reply := buf[:n]
-		var m dnsmessage.Message
-		if m.Unpack(reply) == nil && len(m.Questions) == 1 {
-			m.Response, m.Additionals = true, nil
-			q := m.Questions[0]
-			if q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1}, Body: &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}}}
-			}
-			if b, err := m.Pack(); err == nil {
-				reply = b
-			}
-		}
-		c.WriteTo(reply, from)
 	}
 }
 
@@ -339,8 +246,39 @@ func hostilePython(t *testing.T, home string, targets hostileTargets) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	cmd, err := ConfinedCommand(filepath.Join(home, launcherName), Launch{Path: script, Interpreter: []string{python}, Args: []string{string(in)}, Dir: dir}, false)
+	got := runConfined(t, home, Launch{Path: script, Interpreter: []string{python}, Args: []string{string(in)}}, nil)
+	if os.Getuid() != 0 {
+		// The threads of an ordinary user are not counted by process; the guard
+		// ends a plugin that has too many.
+		delete(free, "threads")
+		delete(got, "threads")
+	}
+	compare(t, "python", free, got, nil)
+}
+
+// hostilePrograms is a plugin whose manifest asked for new processes, and whose
+// operator allowed that.
+func hostilePrograms(t *testing.T, home string, free map[string]string, targets hostileTargets) {
+	in, err := json.Marshal(targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := runConfined(t, home, Launch{Path: filepath.Join(home, "tool-hostile"), Args: []string{"attempts"}, Requires: boot.Requires{Programs: true}}, in)
+	// It sees that there are other processes, and how many files they have open.
+	for _, name := range []string{"processes", "gateway cmdline", "gateway status", "gateway descriptors"} {
+		if got[name] != "done" {
+			t.Errorf("with programs: %s: %s, want done", name, got[name])
+		}
+		got[name] = "refused"
+	}
+	compare(t, "with programs", free, got, map[string]bool{"descriptors": true, "write own process": true})
+}
+
+// runConfined starts a program that makes its attempts and ends.
+func runConfined(t *testing.T, home string, l Launch, stdin []byte) map[string]string {
+	t.Helper()
+	l.Dir = t.TempDir()
+	cmd, err := ConfinedCommand(filepath.Join(home, launcherName), l, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,23 +288,18 @@ func hostilePython(t *testing.T, home string, targets hostileTargets) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := s.run(cmd); err != nil {
+	defer r.Close()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), w, w
+	err = s.run(cmd)
+	w.Close()
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.Close()
 	out, err := io.ReadAll(r)
 	if err := errors.Join(err, cmd.Wait()); err != nil {
-		t.Fatalf("python: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", l.Path, err, out)
 	}
-	confined := results(t, out)
-	if os.Getuid() != 0 {
-		// The threads of an ordinary user are not counted by process; the guard
-		// ends a plugin that has too many.
-		delete(free, "threads")
-		delete(confined, "threads")
-	}
-	compare(t, "python", free, confined, nil)
+	return results(t, out)
 }
 
 // hostileFloods has the plugin take what it can get. It is ended, with the

@@ -35,7 +35,14 @@ type Launch struct {
 
 // command builds the command of a launch as the host is configured.
 func (h *Host) command(l Launch) (*exec.Cmd, error) {
-	return ConfinedCommand(h.cfg.Launcher, l, h.cfg.Unconfined)
+	return mortalCommand(h.cfg.Launcher, l, h.cfg.Unconfined)
+}
+
+// mortalCommand is a ConfinedCommand whose process ends with this one. Only a
+// starter may start it: the kernel ends the process with the thread that
+// started it.
+func mortalCommand(launcher string, l Launch, unconfined bool) (*exec.Cmd, error) {
+	return confinedCommand(launcher, l, unconfined, os.Getpid())
 }
 
 // ConfinedCommand builds the command that starts a plugin through the launcher
@@ -45,13 +52,17 @@ func (h *Host) command(l Launch) (*exec.Cmd, error) {
 // and are to be closed once it was started. On a system
 // that cannot confine, the plugin is not started unless unconfined is set.
 func ConfinedCommand(launcher string, l Launch, unconfined bool) (*exec.Cmd, error) {
+	return confinedCommand(launcher, l, unconfined, 0)
+}
+
+func confinedCommand(launcher string, l Launch, unconfined bool, parent int) (*exec.Cmd, error) {
 	if launcher == "" {
 		launcher = DefaultLauncher()
 	}
 	if err := checkLauncher(launcher); err != nil {
 		return nil, &startError{"cannot be confined: " + err.Error()}
 	}
-	program := confine.Program{Path: l.Path, Args: append([]string{l.Path}, l.Args...), Parent: os.Getpid()}
+	program := confine.Program{Path: l.Path, Args: append([]string{l.Path}, l.Args...), Parent: parent}
 	file := l.File
 	if len(l.Interpreter) > 0 {
 		program.Path, file = l.Interpreter[0], nil
@@ -215,7 +226,10 @@ func newStarter() *starter {
 
 func (s *starter) loop() {
 	defer close(s.done)
-	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+	// Unlocked at the end, so that the thread goes on: whatever else it forked
+	// before it came here would be killed with it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	for r := range s.start {
 		r.err <- r.cmd.Start()
 		closeFiles(r.cmd.ExtraFiles) // see ConfinedCommand

@@ -47,7 +47,7 @@ func newRunDir(base string) (*runDir, error) {
 		return nil, fmt.Errorf("run directory %q: path is too long for unix sockets: at most %d bytes", base, socketPath-insideRun)
 	}
 	sweep(base, prefix)
-	for range 3 { // a sweeping gateway may take a new directory for a stray one
+	for range 20 { // a sweeping gateway, or several, may take a new directory for a stray one
 		path, err := os.MkdirTemp(base, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("run directory: %w", err)
@@ -88,26 +88,31 @@ func (d *runDir) close() error {
 func sweep(base, prefix string) {
 	dirs, _ := filepath.Glob(filepath.Join(base, prefix+"*"))
 	for _, dir := range dirs {
-		if stray(dir) {
+		if lock, ok := stray(dir); ok {
 			os.RemoveAll(dir)
+			lock.Close() // not before: who waits for it must see that the directory is gone
 		}
 	}
 }
 
-func stray(dir string) bool {
+// stray reports whether nobody owns dir, and holds its lock, if there is one.
+func stray(dir string) (lock *os.File, ok bool) {
 	info, err := os.Lstat(dir)
 	if err != nil || !info.IsDir() || ownerOf(info) != os.Getuid() {
-		return false
+		return nil, false
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, ownerFile), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	lock, err = os.OpenFile(filepath.Join(dir, ownerFile), os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return time.Since(info.ModTime()) > strayAge
+		return nil, time.Since(info.ModTime()) > strayAge
 	}
 	if err != nil {
-		return false
+		return nil, false
 	}
-	defer lock.Close()
-	return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, false
+	}
+	return lock, true
 }
 
 func ownerOf(info os.FileInfo) int {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -171,4 +172,31 @@ func TestReasonOfTheEnd(t *testing.T) {
 			t.Errorf("reason of %q = %q, want %q", tt.lines, got, tt.want)
 		}
 	}
+}
+
+// Gateways and commands that start at once take no directory from each other.
+func TestRunDirectoriesMadeAtOnce(t *testing.T) {
+	t.Parallel()
+	base, err := os.MkdirTemp("", "run") // short: sockets live in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(base) })
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 20 {
+				d, err := newRunDir(base)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := os.Stat(filepath.Join(d.path, ownerFile)); err != nil {
+					t.Errorf("a directory that is in use: %v", err)
+				}
+				d.close()
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 )
@@ -19,11 +20,12 @@ type image struct {
 	root  string // directory that the entry's paths are relative to
 	entry pluginlock.Plugin
 
+	trouble atomic.Pointer[string] // what the last check found wrong, nil if nothing
+
 	mu      sync.Mutex
 	copied  string // private copy, "" until it is needed
 	users   int    // starts that are not closed
 	dropped bool   // remove the copy when the last user is gone
-	trouble string // what the last check found wrong
 }
 
 // loaded is an image ready for one start. Close it when the process has ended.
@@ -50,19 +52,20 @@ func (i *image) verify() error {
 }
 
 func (i *image) note(err error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.trouble = ""
-	if err != nil {
-		i.trouble = err.Error()
+	if err == nil {
+		i.trouble.Store(nil)
+		return
 	}
+	text := err.Error()
+	i.trouble.Store(&text)
 }
 
 // wrong is what the last check found wrong, "" if nothing.
 func (i *image) wrong() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.trouble
+	if text := i.trouble.Load(); text != nil {
+		return *text
+	}
+	return ""
 }
 
 // load checks the image and makes it ready for a start. What is not what the
@@ -87,6 +90,9 @@ func (i *image) open() (*loaded, error) {
 	if err := i.entry.Verify(i.root); err != nil {
 		return nil, err
 	}
+	if err := checkInterpreter(i.entry.Interpreter); err != nil {
+		return nil, err
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.copied == "" {
@@ -102,6 +108,22 @@ func (i *image) open() (*loaded, error) {
 	}
 	i.users++
 	return &loaded{image: i, path: filepath.Join(i.copied, filepath.FromSlash(i.entry.Main)), files: i.copied}, nil
+}
+
+// checkInterpreter refuses an interpreter that others can change. It is not
+// pinned: the system's updates may replace it.
+func checkInterpreter(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	info, err := os.Stat(words[0])
+	if err != nil {
+		return fmt.Errorf("its interpreter: %w", err)
+	}
+	if err := pluginlock.CheckOwned(info); err != nil {
+		return fmt.Errorf("its interpreter %s %w", words[0], err)
+	}
+	return nil
 }
 
 // check tells, once the program runs, whether it is the one that load checked:

@@ -52,11 +52,11 @@ func TestDescribeSaysWhatIsWrong(t *testing.T) {
 		"provider-sleeps":  `describe did not end within 5s`,
 		"shot":             `describe was killed by signal 9 (killed) and printed nothing`,
 		"still":            `still is not executable: chmod +x it`,
-		"not-a-program":    `is neither a program for this machine nor a script that begins with #!`,
+		"not-a-program":    `is no program for this machine, and no script with #! in its first line`,
 		"no-interpreter":   `its interpreter "/does/not/exist" is not there; install it, or name another one with --interpreter`,
 		"env":              `name the interpreter with --interpreter`,
 		"open":             `run chmod o-w`,
-		"nothing":          `names no interpreter`,
+		"nothing":          `names no interpreter after the #! sign`,
 		"empty":            `needs an executable called "plugin" in it`,
 		"absent":           `no such file or directory`,
 	}

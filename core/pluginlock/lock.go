@@ -289,7 +289,7 @@ func (p *Plugin) checkFile(name, sum string) error {
 func checkPath(name string) error {
 	switch {
 	case name == "" || name == "." || !fs.ValidPath(name):
-		return errors.New("is no path below the plugins directory without . and ..")
+		return errors.New("must lead below the plugins directory, with neither . nor .. in it")
 	case len(name) > maxPath:
 		return fmt.Errorf("is longer than %d bytes", maxPath)
 	}
@@ -325,7 +325,7 @@ func CheckRead(name string) error {
 
 func checkAbsolute(name string) error {
 	if !filepath.IsAbs(name) || filepath.Clean(name) != name || strings.ContainsRune(name, 0) || len(name) > maxPath {
-		return fmt.Errorf("%.200q is no absolute path without . and ..", name)
+		return fmt.Errorf("%.200q must be an absolute path, with neither . nor .. in it", name)
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ type Changed struct {
 }
 
 func (e *Changed) Error() string {
-	return fmt.Sprintf("%s %s since it was added; if that was you, run: sallyport plugin add %s", e.File, e.What, e.Plugin)
+	return fmt.Sprintf("%s %s since it was added; if that was you, run: sallyport plugin add %s, and restart the gateway", e.File, e.What, e.Plugin)
 }
 
 func (p *Plugin) changed(root, name, what string) error {

@@ -27,6 +27,8 @@ func built(t *testing.T, work string) []string {
 	command(t, python, nil, "python3", "-m", "venv", ".venv")
 	command(t, python, offlinePip(t), ".venv/bin/pip", "install", "--quiet", filepath.Join(root(t), "sdk", "python"))
 	command(t, python, nil, ".venv/bin/python", "-m", "unittest")
+	// The package's own tests, with the packages that are here anyway.
+	command(t, python, nil, ".venv/bin/python", "-B", "-m", "unittest", "discover", "-s", filepath.Join(root(t), "sdk", "python", "tests"))
 
 	node := filepath.Join(work, "provider-echo-node")
 	copyTree(t, filepath.Join(examples, "provider-echo-node"), node)

@@ -7,7 +7,9 @@ import (
 )
 
 // TestTool plays the dialogues of testdata and the checks that hold for every tool.
-func TestTool(t *testing.T) { plugintest.Tool(t, &weather{}, plugintest.ToolOptions{Manifest: manifest}) }
+func TestTool(t *testing.T) {
+	plugintest.Tool(t, &weather{}, plugintest.ToolOptions{Manifest: manifest})
+}
 
 func TestImperial(t *testing.T) {
 	w := &weather{}

@@ -100,7 +100,7 @@ func (p Plugin) run(args []string, getenv func(string) string, stdout, stderr io
 	}
 	if getenv(cookieKey) != cookieValue {
 		fmt.Fprintf(stderr, "%s is a %s plugin of the Sallyport gateway, which starts it by itself.\n"+
-			"Put it in a directory that `plugins:` in the gateway's configuration lists.\n"+
+			"Check it with `sallyport plugin test PATH`, add it with `sallyport plugin add PATH`.\n"+
 			"`%s describe` prints what it offers.\n", name, p.Kind, name)
 		return 2
 	}

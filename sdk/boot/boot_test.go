@@ -167,7 +167,7 @@ func TestByHandItSaysWhatItIs(t *testing.T) {
 	noEnv := func(string) string { return "" }
 	code := Plugin{Kind: Provider}.run([]string{"/bin/provider-acme"}, noEnv, &stdout, &stderr)
 	want := "provider-acme is a provider plugin of the Sallyport gateway, which starts it by itself.\n" +
-		"Put it in a directory that `plugins:` in the gateway's configuration lists.\n" +
+		"Check it with `sallyport plugin test PATH`, add it with `sallyport plugin add PATH`.\n" +
 		"`provider-acme describe` prints what it offers.\n"
 	if code != 2 || stdout.Len() != 0 || stderr.String() != want {
 		t.Errorf("code %d, stdout %q, stderr:\n%s", code, stdout.String(), stderr.String())

@@ -11,8 +11,12 @@
 // Landlock that needs /proc to be readable; see SystemDirs.
 //
 // What stays possible: asking whether a path exists (stat), reading file
-// descriptors that are already open, and using up CPU and memory within the
-// limits. Close descriptors before, and watch the clock from outside.
+// descriptors that are already open, filling a directory with empty files where
+// sockets are made, and using up CPU and memory within the limits. Close
+// descriptors before, and watch the clock and the directory from outside.
+//
+// A launcher calls Become, which narrows the process and makes it a program
+// that knows nothing of this.
 package confine
 
 import (

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +61,9 @@ type Config struct {
 	// Patience is how long one answer may take before the kit gives it up;
 	// 0 means 20 s.
 	Patience time.Duration
+	// Only names the checks to make, beside those that the others build on:
+	// describe, manifest, start and dialogues. Empty means all.
+	Only []string
 	// Progress is told the name of each check as it begins; may be nil.
 	Progress func(check string)
 }
@@ -110,6 +114,11 @@ type Skipped struct {
 func Check(ctx context.Context, cfg Config) (Report, error) {
 	if len(cfg.Program) == 0 {
 		return Report{}, errors.New("conformance: no program to check")
+	}
+	for _, name := range cfg.Only {
+		if !slices.ContainsFunc(checks, func(k check) bool { return k.name == name }) {
+			return Report{}, fmt.Errorf("conformance: there is no check %q; there is %s", name, strings.Join(Checks(), ", "))
+		}
 	}
 	cfg.defaults()
 	base, err := runDir()
@@ -183,7 +192,7 @@ func (c *checker) run(ctx context.Context) error {
 	defer c.stopProcess()
 	for i := range checks {
 		k := &checks[i]
-		if !forKind(k.kinds, c.description.Kind) {
+		if !forKind(k.kinds, c.description.Kind) || len(c.cfg.Only) > 0 && !basic[k.name] && !slices.Contains(c.cfg.Only, k.name) {
 			continue
 		}
 		if ctx.Err() != nil {

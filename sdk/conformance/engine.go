@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
@@ -19,51 +18,6 @@ type query struct {
 	name string
 	q    engine.Query
 	want string // the result, in canonical form
-}
-
-// querySection is the form of the section query of an engine's dialogue.
-type querySection struct {
-	SQL       string            `json:"sql"`
-	Args      []any             `json:"args"`
-	Relations []engine.Relation `json:"relations"`
-	MaxRows   int               `json:"max_rows"`
-	MaxBytes  int64             `json:"max_bytes"`
-	MaxMemory int64             `json:"max_memory"`
-	WallMS    int64             `json:"wall_ms"`
-}
-
-// query makes a query of it: paths of files are names of files in dir, or
-// relative to beside.
-func (in querySection) query(dir, beside string) (engine.Query, error) {
-	for i := range in.Relations {
-		for j := range in.Relations[i].Files {
-			f := &in.Relations[i].Files[j]
-			path := filepath.Join(dir, f.Path)
-			if _, err := os.Stat(path); err != nil {
-				if path, err = filepath.Abs(filepath.Join(beside, f.Path)); err != nil {
-					return engine.Query{}, err
-				}
-			}
-			f.Path = path
-		}
-	}
-	for i, a := range in.Args {
-		n, ok := a.(json.Number)
-		if !ok {
-			continue
-		}
-		var err error
-		if in.Args[i], err = n.Int64(); err != nil {
-			in.Args[i], err = n.Float64()
-		}
-		if err != nil {
-			return engine.Query{}, fmt.Errorf("argument %s: %w", n, err)
-		}
-	}
-	return engine.Query{
-		SQL: in.SQL, Args: in.Args, Relations: in.Relations, MaxRows: in.MaxRows, MaxBytes: in.MaxBytes, MaxMemory: in.MaxMemory,
-		Wall: time.Duration(in.WallMS) * time.Millisecond,
-	}, nil
 }
 
 // checkQueries plays the author's dialogues.
@@ -103,9 +57,9 @@ func (c *checker) playEngine(ctx context.Context, a *golden.Archive) bool {
 		case isFile:
 			err = os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(s.Text), 0o600)
 		case s.Name == "query":
-			var in querySection
+			var in golden.Query
 			if err = a.ReadJSON(i, &in); err == nil {
-				q, err = in.query(dir, filepath.Dir(a.Path))
+				q, err = in.Engine(dir, filepath.Dir(a.Path))
 			}
 		case s.Name == "inspect":
 			st, ierr := client.Inspect(within, q.SQL)

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
@@ -49,13 +50,28 @@ var checks = []check{
 // vital checks end the run when they find something.
 var vital = map[string]bool{"describe": true, "start": true}
 
+// basic checks are made in every run: the others use what they learn.
+var basic = map[string]bool{"describe": true, "manifest": true, "start": true, "dialogues": true}
+
+// Checks are the names of all checks, of whatever kind of plugin, in their
+// order.
+func Checks() []string {
+	var names []string
+	for _, k := range checks {
+		if !slices.Contains(names, k.name) {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
 func forKind(kinds, kind string) bool {
 	return kinds == "" || kind != "" && strings.Contains(kinds, kind)
 }
 
 // hints say for each rule what to do.
 var hints = map[string]string{
-	"describe-fails":           "`<program> describe` must print one line of JSON and exit with status 0. Run it by hand and look at what it says on stderr.",
+	"describe-fails":           "`<program> describe` must print one line of JSON and exit with status 0. Look at what it says on stderr; a file that it may not read (\"permission denied\") must be accepted with `--read`, and a module that is not found belongs into the virtual environment beside the plugin.",
 	"describe-hangs":           "`describe` must end within 5 seconds: print the manifest before anything is opened, loaded or waited for.",
 	"describe-output":          "Print exactly one line of JSON to stdout, at most 1 MiB, and nothing else; everything else goes to stderr.",
 	"describe-unstable":        "The manifest is what the operator accepts and the gateway pins: leave out times, random numbers, host names and the order of hash maps.",

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 
@@ -175,8 +174,23 @@ func serveTarget(ctx context.Context, h http.Handler, r tool.Outbound) (*tool.In
 		return nil, apierror.New(apierror.Invalid, "The request cannot be made: %v.", err)
 	}
 	maps.Copy(req.Header, r.Header)
-	w := httptest.NewRecorder()
+	w := &kept{header: http.Header{}, status: http.StatusOK}
 	h.ServeHTTP(w, req)
-	res := w.Result()
-	return &tool.Inbound{Status: res.StatusCode, Header: res.Header, Body: res.Body}, nil
+	return &tool.Inbound{Status: w.status, Header: w.header, Body: io.NopCloser(&w.body)}, nil
 }
+
+// kept is a response that is kept in memory.
+type kept struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (k *kept) Header() http.Header { return k.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (k *kept) WriteHeader(status int) { k.status = status }
+
+// Write implements http.ResponseWriter.
+func (k *kept) Write(b []byte) (int, error) { return k.body.Write(b) }

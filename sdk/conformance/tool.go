@@ -121,11 +121,14 @@ func (c *checker) alive(sent string) bool {
 // answer looks for what no answer may be: missing, or one that shows that the
 // process ended.
 func (c *checker) answer(ctx context.Context, p *process, sent string, got any) {
-	err, _ := got.(error)
+	var err error
 	if f, ok := got.(golden.Failure); ok {
 		err = f.Error
 	}
-	c.answered(ctx, p, sent, err)
+	if !c.answered(ctx, p, sent, err) {
+		r, _ := got.(tool.Result) // of an Open there is no size
+		c.size(sent, r, err)
+	}
 }
 
 // answered does the same for an error, and reports whether it was one of these.

@@ -13,6 +13,10 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
+// overlap is how long answers of the Host are held back at most, so that calls
+// side by side overlap.
+const overlap = 5 * time.Millisecond
+
 // complaints collects what goes wrong in calls that run side by side.
 type complaints struct {
 	mu   sync.Mutex
@@ -77,9 +81,12 @@ func (c *checker) checkToolsTogether(ctx context.Context) {
 // transcript plays a dialogue and gives everything that was answered, as one
 // text. Host calls that do not belong to it are complained of.
 func (c *checker) transcript(ctx context.Context, conn grpc.ClientConnInterface, t *toolCase, wrong *complaints) (string, error) {
-	h, _, err := c.host(t, func(format string, args ...any) { wrong.add(t.name()+", played side by side", format, args...) })
+	h, script, err := c.host(t, func(format string, args ...any) { wrong.add(t.name()+", played side by side", format, args...) })
 	if err != nil {
 		return "", err
+	}
+	if script != nil {
+		script.Delay = overlap
 	}
 	own := *t.ToolDialogue // Play writes to it
 	var all string

@@ -9,10 +9,12 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
@@ -85,6 +87,10 @@ type fetched struct {
 // Script answers Host calls from the steps of a `host` section. Each step is
 // used once; calls that run side by side may use them in any order.
 type Script struct {
+	// Delay is the longest an answer is held back, at random, so that calls
+	// that run side by side overlap in every way. 0 means none.
+	Delay time.Duration
+
 	complain func(format string, args ...any)
 
 	mu    sync.Mutex
@@ -129,6 +135,9 @@ func key(call Step) string {
 // take uses up the step for a call and reads its answer into gives. A call
 // that is not in the script is complained of.
 func (s *Script) take(call Step, gives any) error {
+	if s.Delay > 0 {
+		time.Sleep(rand.N(s.Delay))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := key(call)

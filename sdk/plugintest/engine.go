@@ -74,17 +74,6 @@ type engineChecks struct {
 	loaded  bool // the check with many queries at once was done: once is enough, and a process each is dear
 }
 
-// engineQuery is the form of a query section.
-type engineQuery struct {
-	SQL       string            `json:"sql"`
-	Args      []any             `json:"args"`
-	Relations []engine.Relation `json:"relations"`
-	MaxRows   int               `json:"max_rows"`
-	MaxBytes  int64             `json:"max_bytes"`
-	MaxMemory int64             `json:"max_memory"`
-	WallMS    int64             `json:"wall_ms"`
-}
-
 // dialogue plays one golden file, and checks each of its queries.
 func (c *engineChecks) dialogue(t testing.TB, g archive) {
 	t.Helper()
@@ -99,9 +88,12 @@ func (c *engineChecks) dialogue(t testing.TB, g archive) {
 				t.Fatalf("%s: section %s: %v", g.Path, s.Name, err)
 			}
 		case s.Name == "query":
-			var in engineQuery
+			var in golden.Query
 			g.read(t, i, &in)
-			q = in.query(t, dir, filepath.Dir(g.Path))
+			var err error
+			if q, err = in.Engine(dir, filepath.Dir(g.Path)); err != nil {
+				t.Fatalf("%s: %v", g.Path, err)
+			}
 			queries++
 		case queries == 0:
 			t.Fatalf("%s: section %s comes before any query", g.Path, s.Name)
@@ -120,37 +112,6 @@ func (c *engineChecks) dialogue(t testing.TB, g archive) {
 		t.Errorf("%s: no section query", g.Path)
 	}
 	g.finish(t)
-}
-
-func (in engineQuery) query(t testing.TB, dir, beside string) engine.Query {
-	t.Helper()
-	for i := range in.Relations {
-		for j := range in.Relations[i].Files {
-			f := &in.Relations[i].Files[j]
-			path := filepath.Join(dir, f.Path)
-			if _, err := os.Stat(path); err != nil {
-				if path, err = filepath.Abs(filepath.Join(beside, f.Path)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			f.Path = path
-		}
-	}
-	for i, a := range in.Args {
-		if n, ok := a.(json.Number); ok {
-			var err error
-			if in.Args[i], err = n.Int64(); err != nil {
-				in.Args[i], err = n.Float64()
-			}
-			if err != nil {
-				t.Fatalf("argument %s: %v", n, err)
-			}
-		}
-	}
-	return engine.Query{
-		SQL: in.SQL, Args: in.Args, Relations: in.Relations, MaxRows: in.MaxRows, MaxBytes: in.MaxBytes, MaxMemory: in.MaxMemory,
-		Wall: time.Duration(in.WallMS) * time.Millisecond,
-	}
 }
 
 // query puts the batches of a query together and checks their form.

@@ -1,7 +1,8 @@
 // Package plugintest checks a plugin the way the gateway will use it: behind a
 // real gRPC connection, with golden dialogues from testdata, and with the load,
 // the cancellations and the bad input that production brings. A plugin's own
-// test is one call of Golden, Tool or Engine.
+// test is one call of Golden, Tool or Engine, and one of Binary for the finished
+// program.
 package plugintest
 
 import (

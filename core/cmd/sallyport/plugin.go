@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport-gateway/sallyport/core/config"
+	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
@@ -28,7 +29,13 @@ func pluginCommand() *cobra.Command {
 }
 
 func pluginListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "list the plugins that would be used, and those that nobody added", Args: noArgs}
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "list the plugins, those that are refused, and those that nobody added",
+		Long: "List the plugins with their state. When the gateway of this configuration runs, with what they have done so far:\n" +
+			"calls, errors, times of the last ten minutes, restarts and memory.",
+		Args: noArgs,
+	}
 	file := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := load(*file)
@@ -41,20 +48,25 @@ func pluginListCommand() *cobra.Command {
 		}
 		defer closeHost(h)
 		h.Problems() // when the files are checked
-		return listPlugins(cmd.OutOrStdout(), h.Plugins())
+		running, err := gateway.Control(cfg.Data.Dir)
+		if err != nil { // none runs
+			return listPlugins(cmd.OutOrStdout(), h.Plugins())
+		}
+		live, err := running.Plugins(cmd.Context())
+		if err != nil {
+			return fmt.Errorf("the gateway that runs over %s: %w", cfg.Data.Dir, err)
+		}
+		return listRunning(cmd.OutOrStdout(), live, h.Plugins())
 	}
 	return cmd
 }
 
+// listPlugins shows what a gateway would use.
 func listPlugins(out io.Writer, infos []pluginhost.Info) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tFILE")
 	for _, p := range infos {
-		state := string(p.State)
-		if p.Dev {
-			state += " (dev: not pinned)"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Kind, p.Name, p.Version, state, p.Path)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", p.Kind, p.Name, p.Version, p.State, p.Path)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -62,6 +74,48 @@ func listPlugins(out io.Writer, infos []pluginhost.Info) error {
 	for _, p := range infos {
 		if p.LastError != "" {
 			fmt.Fprintf(out, "%s: %s\n", p.Name, p.LastError)
+		}
+	}
+	return nil
+}
+
+// listRunning shows what the plugins of a gateway do, and what its next start
+// would change.
+func listRunning(out io.Writer, live, next []pluginhost.Info) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tCALLS\tERRORS\tP50\tP99\tRESTARTS\tMEMORY\tFILE")
+	for _, p := range live {
+		state := string(p.State)
+		if p.Dev {
+			state += " (dev: NOT PINNED)"
+		}
+		memory, p50, p99 := "-", "-", "-"
+		if p.Memory > 0 {
+			memory = fmt.Sprintf("%d MiB", p.Memory>>20)
+		}
+		if p.P50 > 0 {
+			p50, p99 = p.P50.Round(10*time.Microsecond).String(), p.P99.Round(10*time.Microsecond).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s\t%s\n", p.Kind, p.Name, p.Version, state,
+			p.Calls, p.Errors, p50, p99, p.Restarts, memory, p.Path)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	used := make(map[string]pluginhost.Info)
+	for _, p := range live {
+		used[p.Path] = p
+		if p.LastError != "" {
+			fmt.Fprintf(out, "%s: %s\n", p.Name, p.LastError)
+		}
+	}
+	for _, p := range next {
+		switch was, known := used[p.Path]; {
+		case p.Kind == "": // told above, or nothing to tell
+		case !known || was.State == pluginhost.Unlisted:
+			fmt.Fprintf(out, "%s: was added after the gateway's start, which does not use it before its next\n", p.Name)
+		case p.Version != was.Version && !was.Dev:
+			fmt.Fprintf(out, "%s: version %s was added after the gateway's start, which goes on with %s until its next\n", p.Name, p.Version, was.Version)
 		}
 	}
 	return nil

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
+	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 )
 
@@ -20,6 +22,40 @@ func TestPluginList(t *testing.T) {
 	for _, want := range []string{"openai", "anthropic", "gemini", "demo", "table", "duckdb"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the list lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestPluginListOfARunningGateway(t *testing.T) {
+	t.Parallel()
+	live := []pluginhost.Info{
+		{Kind: "tool", Name: "weather", Version: "1", Path: "/p/weather", State: pluginhost.Running, Dev: true, Calls: 7, P50: time.Millisecond, P99: 2 * time.Millisecond, Memory: 14 << 20},
+		{Kind: "tool", Name: "news", Version: "1", Path: "/p/news", State: pluginhost.Broken, LastError: "exited with status 3"},
+		{Name: "late", Path: "/p/late", State: pluginhost.Unlisted, LastError: "not added: sallyport plugin add /p/late"},
+	}
+	next := []pluginhost.Info{
+		{Kind: "tool", Name: "weather", Version: "2", Path: "/p/weather"},
+		{Kind: "tool", Name: "news", Version: "2", Path: "/p/news"},
+		{Kind: "tool", Name: "late", Version: "1", Path: "/p/late"},
+		{Kind: "tool", Name: "new", Version: "1", Path: "/p/new"},
+		{Name: "other", Path: "/p/other", State: pluginhost.Unlisted},
+	}
+	var out bytes.Buffer
+	if err := listRunning(&out, live, next); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"running (dev: NOT PINNED)", "1ms  2ms", "14 MiB", "news: exited with status 3",
+		"news: version 2 was added after the gateway's start, which goes on with 1 until its next",
+		"late: was added after", "new: was added after",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the list lacks %q:\n%s", want, out.String())
+		}
+	}
+	for _, wrong := range []string{"weather: ", "other"} {
+		if strings.Contains(out.String(), wrong) {
+			t.Errorf("the list has %q:\n%s", wrong, out.String())
 		}
 	}
 }
@@ -235,14 +271,33 @@ func TestPluginAddOfAWholeDirectory(t *testing.T) {
 	}
 }
 
-func (s *shelf) listOf(t *testing.T) string {
+// One type in two directories of one gateway is refused too.
+func TestPluginAddLooksIntoAllDirectories(t *testing.T) {
+	t.Parallel()
+	first, second := newShelf(t), newShelf(t)
+	path := first.script("tool-a", "tool", `{"type":"a","version":"1"}`)
+	first.must("added tool a", "add", "--yes", path)
+	file := second.config(t, first.dir)
+	code, _, errs := command(t, "plugin", "add", "--yes", "-c", file, path)
+	if code != 1 || !strings.Contains(errs, "two plugins for one tool") || !strings.Contains(errs, filepath.Join(first.dir, "tool-a")) {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+}
+
+// config is a configuration with the shelf's plugins, and more directories.
+func (s *shelf) config(t *testing.T, more ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	text := "version: 1\nplugins: [" + s.dir + "]\nproviders: {demo: {translator: demo}}\nmodels: {m: {destinations: [{provider: demo, model: demo}]}}\n"
+	text := "version: 1\nplugins: [" + strings.Join(append([]string{s.dir}, more...), ", ") + "]\nproviders: {demo: {translator: demo}}\nmodels: {m: {destinations: [{provider: demo, model: demo}]}}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := command(t, "plugin", "list", "-c", file)
+	return file
+}
+
+func (s *shelf) listOf(t *testing.T) string {
+	t.Helper()
+	code, out, errs := command(t, "plugin", "list", "-c", s.config(t))
 	if code != 0 {
 		t.Fatalf("plugin list: exit code %d, %s", code, errs)
 	}

@@ -51,7 +51,7 @@ Adding a plugin again accepts its new version.`,
 			return err
 		}
 		a := &adder{
-			to: to, cfg: how.host(cfg), interpreter: *how.interpreter, yes: *yes, quiet: *quiet && *yes, ctx: cmd.Context(),
+			to: to, dirs: cfg.Plugins, cfg: how.host(cfg), interpreter: *how.interpreter, yes: *yes, quiet: *quiet && *yes, ctx: cmd.Context(),
 			out: cmd.OutOrStdout(), in: cmd.InOrStdin(), log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 		}
 		for _, r := range *read {
@@ -85,7 +85,8 @@ Adding a plugin again accepts its new version.`,
 
 // adder is one `plugin add`.
 type adder struct {
-	to          string // plugins directory
+	to          string   // plugins directory
+	dirs        []string // all that the gateway uses
 	cfg         pluginhost.Config
 	interpreter string
 	read        []string
@@ -102,10 +103,7 @@ func (a *adder) add(path string) error {
 	if err != nil {
 		return err
 	}
-	here, err := a.here(c)
-	if err != nil {
-		return err
-	}
+	here := a.here(c)
 	before, err := a.check(c, here)
 	if err != nil {
 		return err
@@ -143,7 +141,7 @@ func (a *adder) add(path string) error {
 	}
 	c.Entry.Added = time.Now().UTC().Truncate(time.Second)
 	err = pluginlock.Update(a.to, func(lock *pluginlock.Lock) error {
-		if err := freeIn(lock, a.to, l); err != nil {
+		if err := freeIn(lock, a.to, l, a.to); err != nil {
 			return err
 		}
 		if !here {
@@ -165,16 +163,8 @@ func (a *adder) add(path string) error {
 }
 
 // here reports whether the plugin lies in the plugins directory.
-func (a *adder) here(c *pluginhost.Candidate) (bool, error) {
-	to, err := os.Stat(a.to)
-	if err != nil {
-		return false, err
-	}
-	root, err := os.Stat(c.Root)
-	if err != nil {
-		return false, err
-	}
-	return os.SameFile(to, root), nil
+func (a *adder) here(c *pluginhost.Candidate) bool {
+	return sameDir(a.to, c.Root)
 }
 
 // check finds the entry that the plugin would replace. A plugin from elsewhere
@@ -206,20 +196,26 @@ func (a *adder) same(before, now *pluginlock.Plugin) bool {
 		before.Verify(a.to) == nil
 }
 
-// free refuses a plugin when another one in the directory is of the same kind
-// and name.
+// free refuses a plugin when another one in a directory of the gateway is of the
+// same kind and name.
 func (a *adder) free(l *listed) error {
-	lock, err := pluginlock.Read(a.to)
-	if err != nil {
-		return err
+	for _, dir := range a.dirs {
+		lock, err := pluginlock.Read(dir)
+		if err != nil {
+			return err
+		}
+		if err := freeIn(lock, dir, l, a.to); err != nil {
+			return err
+		}
 	}
-	return freeIn(lock, a.to, l)
+	return nil
 }
 
-func freeIn(lock *pluginlock.Lock, dir string, l *listed) error {
+// freeIn is free for one directory. l is added to the directory to.
+func freeIn(lock *pluginlock.Lock, dir string, l *listed, to string) error {
 	for _, e := range lock.Plugins {
-		if e.Main == l.entry.Main {
-			continue
+		if e.Main == l.entry.Main && sameDir(dir, to) {
+			continue // it takes its place
 		}
 		d, err := pluginhost.ParseDescription(e.Description)
 		if err == nil && d.Kind == l.described.Kind && d.Name == l.described.Name {
@@ -228,6 +224,12 @@ func freeIn(lock *pluginlock.Lock, dir string, l *listed) error {
 		}
 	}
 	return nil
+}
+
+func sameDir(a, b string) bool {
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // ask has the operator accept what was printed.

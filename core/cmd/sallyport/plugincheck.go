@@ -110,6 +110,7 @@ when something was found.`,
 	how := trialFlagsOf(cmd)
 	targets := targetFlagsOf(cmd)
 	dir := cmd.Flags().String("testdata", "", "`directory` with the plugin's golden dialogues")
+	only := cmd.Flags().StringArray("only", nil, "make only this `check` and what it builds on; can be repeated")
 	asJSON := cmd.Flags().Bool("json", false, "print the report as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		settings, err := how.readSettings()
@@ -128,7 +129,7 @@ when something was found.`,
 		cfg := conformance.Config{
 			Program: append(slices.Clone(c.Entry.Interpreter), filepath.Join(c.Root, filepath.FromSlash(c.Entry.Main))),
 			Command: trial.Command, EndsWithParent: runtime.GOOS == "linux",
-			Dir: testdata(*dir, c), Settings: settings, Targets: handlers(accounts),
+			Dir: testdata(*dir, c), Settings: settings, Targets: handlers(accounts), Only: *only,
 		}
 		if cfg.DataDir, err = trial.Dir(); err != nil {
 			return err
@@ -153,10 +154,8 @@ when something was found.`,
 		switch {
 		case err != nil:
 			return err
-		case len(report.Findings) == 1:
-			return fmt.Errorf("%s: 1 finding", c.Path())
 		case !report.OK():
-			return fmt.Errorf("%s: %d findings", c.Path(), len(report.Findings))
+			return fmt.Errorf("%s: %s", c.Path(), counted(len(report.Findings), "finding"))
 		}
 		return nil
 	}
@@ -209,5 +208,12 @@ func printReport(out io.Writer, r *conformance.Report) {
 	if r.Kind != "" {
 		what = fmt.Sprintf("%s %s %s", r.Kind, r.Name, r.Version)
 	}
-	fmt.Fprintf(out, "%s: %d checks passed, %d findings, %.1f s\n", what, len(r.Passed), len(r.Findings), r.Seconds)
+	fmt.Fprintf(out, "%s: %s passed, %s, %.1f s\n", what, counted(len(r.Passed), "check"), counted(len(r.Findings), "finding"), r.Seconds)
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -23,7 +23,7 @@ function run(description, plugin) {
   }
   if (process.env.SALLYPORT_PLUGIN !== COOKIE) {
     console.error(`${name} is a ${description.kind} plugin of the Sallyport gateway, which starts it by itself.\n` +
-      'Add it with `sallyport plugin add PATH`; check it with `sallyport plugin test PATH`.');
+      'Check it with `sallyport plugin test PATH`, add it with `sallyport plugin add PATH`.');
     process.exitCode = 2;
     return;
   }

@@ -56,6 +56,12 @@ class Tool(unittest.TestCase):
         _, result = self.p.call("echo", {"a": "x" * (4 << 20)}).next()
         self.assertGreater(len(result.content[0].text), 4 << 20)
 
+    def test_deep_arguments(self):
+        for n in 900, 5000, 100000:
+            deep = gateway.Stream(self.p.channel, "Call", tool_pb2.ToPlugin(
+                call=tool_pb2.CallRequest(function="echo", arguments=b'{"a":' + b"[" * n + b"]" * n + b"}")))
+            self.assertIn(deep.next()[0], ("result", "error"))
+
     def test_query(self):
         stream = self.p.call("query")
         _, host = stream.next()
@@ -138,10 +144,10 @@ class Tool(unittest.TestCase):
             time.sleep(0.01)
 
     def test_many_side_by_side(self):
-        streams = [self.p.call("fetch") for _ in range(64)]
-        hosts = [s.next()[1] for s in streams]
+        streams = [self.p.call("fetch") for _ in range(100)]
         head = tool_pb2.Head(status=204, header=[tool_pb2.Header(name="x-a", values=["1"])])
-        for s, host in zip(streams, hosts):
+        for s in streams:  # the last ones begin when the first ones are done
+            host = s.next()[1]
             s.send(piece=tool_pb2.HostPiece(id=host.id, cost=64, head=head))
             s.end(host.id)
         for s in streams:

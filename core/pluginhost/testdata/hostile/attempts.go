@@ -37,6 +37,8 @@ func try(t targets, fds []int) map[string]string {
 		add("gateway "+name, read(proc(name)))
 	}
 	add("gateway descriptors", list(proc("fd")))
+	add("gateway descriptor", func() error { _, err := os.Readlink(proc("fd/2")); return err }())
+	add("gateway open file", read(proc("fd/0")))
 	add("gateway memory", peek(t.Gateway))
 	add("gateway signal", unix.Kill(t.Gateway, 0))
 	add("gateway ptrace", seize(t.Gateway))
@@ -74,6 +76,13 @@ func try(t targets, fds []int) map[string]string {
 	add("shared memory", memory(unix.MAP_SHARED))
 	add("memory as a stack", memory(unix.MAP_PRIVATE|unix.MAP_GROWSDOWN))
 	add("memory file", memoryFile())
+	add("tables of pages", func() error {
+		m, err := unix.Mmap(-1, 0, 1<<40, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+		if err == nil {
+			unix.Munmap(m)
+		}
+		return err
+	}())
 	add("system v memory", sysv())
 	add("processes", processes(20))
 	add("leave the group", func() error { return unix.Setpgid(0, 0) }())
@@ -233,8 +242,9 @@ func processes(n int) error {
 	return nil
 }
 
-// flood takes as much as it gets, and says so when nobody stopped it.
-func flood(what string) string {
+// flood takes as much as it gets, keeps it for a time, and says so when nobody
+// stopped it.
+func flood(what string, hold time.Duration) string {
 	switch what {
 	case "threads":
 		debug.SetMaxThreads(100_000)
@@ -244,7 +254,7 @@ func flood(what string) string {
 				unix.Nanosleep(&unix.Timespec{Sec: 20}, nil)
 			}()
 		}
-		time.Sleep(4 * time.Second)
+		time.Sleep(hold)
 	case "files":
 		for i := range 5000 {
 			f, err := os.Create(filepath.Join(os.TempDir(), fmt.Sprint(i)))
@@ -253,7 +263,7 @@ func flood(what string) string {
 			}
 			f.Close()
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(hold)
 	case "memory":
 		var all [][]byte
 		for range 200 {

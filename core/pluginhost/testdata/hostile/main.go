@@ -47,7 +47,7 @@ func main() {
 			json.NewEncoder(os.Stdout).Encode(try(t, openAtStart()))
 			return
 		case "flood-threads", "flood-files":
-			fmt.Println(flood(strings.TrimPrefix(os.Args[1], "flood-")))
+			fmt.Println(flood(strings.TrimPrefix(os.Args[1], "flood-"), 0))
 			return
 		}
 	}
@@ -74,7 +74,7 @@ func (h hostile) Call(_ context.Context, c tool.Call, _ *tool.Host) (tool.Result
 		err := syscall.Exec("/bin/sh", []string{"sh", "-c", "exit 0"}, nil)
 		return tool.Text(verdict(err)), nil
 	}
-	return tool.Text(flood(c.Function)), nil
+	return tool.Text(flood(c.Function, 10*time.Second)), nil
 }
 
 // openAtStart lists the descriptors that the program got beside the standard

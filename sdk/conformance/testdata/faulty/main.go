@@ -1,6 +1,6 @@
 // Command faulty is a plugin with a fault of one's choice, for the tests of the
-// kit: faulty KIND FAULT [describe]. The fault "none" is a plugin that does
-// everything right.
+// kit: faulty KIND FAULT [describe], or a copy of it that is called KIND-FAULT.
+// The fault "none" is a plugin that does everything right.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
@@ -18,6 +19,9 @@ import (
 var fault string
 
 func main() {
+	if kind, fault, ok := strings.Cut(filepath.Base(os.Args[0]), "-"); ok {
+		os.Args = append([]string{os.Args[0], kind, fault}, os.Args[1:]...)
+	}
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: faulty tool|provider FAULT [describe]")
 		os.Exit(2)

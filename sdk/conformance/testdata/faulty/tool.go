@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -84,6 +85,7 @@ func (cities) Open(_ context.Context, ds []tool.Declaration, _ *tool.Host) (tool
 
 // Faults keep things here.
 var (
+	underWay atomic.Int32
 	lastCity string // shared between calls, as it must not be
 	kept     []any
 )
@@ -115,6 +117,11 @@ func (cities) Call(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result,
 		}
 	}
 	lastCity = args.City
+	underWay.Add(1)
+	defer underWay.Add(-1)
+	for i := 0; fault == "mixes-calls" && i < 100 && underWay.Load() > 1 && lastCity == args.City; i++ {
+		time.Sleep(2 * time.Millisecond) // some work, until another call has changed it
+	}
 	in, err := h.Fetch(ctx, "facts", tool.Outbound{Method: "GET", Path: "city", Query: "name=" + escape(args.City)})
 	for fault == "ignores-cancel" && err != nil { // tries again for ever
 		time.Sleep(10 * time.Millisecond)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from . import _log
+from . import _log, _threads
 
 PROTOCOL = 1
 MAX_MESSAGE = 36 << 20  # bytes of a gRPC message either side takes
@@ -19,8 +19,7 @@ _COOKIE = "SALLYPORT_PLUGIN"
 _COOKIE_VALUE = "a-gate-is-known-by-who-may-pass"
 _PARENT_POLL = 0.5  # seconds
 _STOP_GRACE = 2.0  # seconds from the wish to end to leaving anyway
-_STACK = 512 << 10  # bytes of a thread's stack: memory is bounded by RLIMIT_DATA, which counts whole stacks
-_THREADS = 320  # of gRPC: streams, and some to spare for health checks
+_THREADS = 320  # of gRPC: more than a tool has streams, so that health checks find one
 
 log = logging.getLogger("sallyport")
 
@@ -56,7 +55,7 @@ def run(plugin, argv=None):
         name = os.path.basename(argv[0])
         sys.exit(
             "%s is a %s plugin of the Sallyport gateway, which starts it by itself.\n"
-            "Add it with `sallyport plugin add PATH`; check it with `sallyport plugin test PATH`.\n"
+            "Check it with `sallyport plugin test PATH`, add it with `sallyport plugin add PATH`.\n"
             "`%s describe` prints what it offers." % (name, plugin.kind, name)
         )
     else:
@@ -74,7 +73,7 @@ def _describe(plugin):
 
 def _serve(plugin):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the gateway's terminal is the gateway's to handle
-    threading.stack_size(_STACK)
+    _threads.prepare()
     stdout = _Stdout()
     _log.to_stderr()
     versions = [v.strip() for v in os.environ.get("PLUGIN_PROTOCOL_VERSIONS", str(PROTOCOL)).split(",")]
@@ -132,7 +131,7 @@ def _watch_parent(end):
         time.sleep(_STOP_GRACE)
         os._exit(1)
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    _threads.start("parent", watch)
 
 
 class _Stdout:
@@ -146,7 +145,7 @@ class _Stdout:
         read, write = os.pipe()
         os.dup2(write, 1)
         os.close(write)
-        threading.Thread(target=self._log, args=(read,), name="stdout", daemon=True).start()
+        _threads.start("stdout", lambda: self._log(read))
         sys.stdout.flush()
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(line_buffering=True)

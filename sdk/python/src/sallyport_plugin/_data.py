@@ -10,7 +10,7 @@ import threading
 import time
 
 from . import _frames as frames
-from . import errors
+from . import _threads, errors
 from ._proto import provider_pb2
 
 log = logging.getLogger("sallyport")
@@ -19,6 +19,7 @@ _TOKENS = 4096  # handed out and not used yet
 _TOKEN_LIFE = 30.0  # seconds from OpenData to HELLO
 _HELLO_WAIT = 5.0  # seconds for the first frame of a connection
 _MAX_HELLO = 256
+_CONNECTIONS = 128  # at once; more wait to be accepted
 
 
 class DataPlane:
@@ -29,13 +30,14 @@ class DataPlane:
         self._tokens = {}
         self._lock = threading.Lock()
         self._connections = set()
+        self._places = threading.Semaphore(_CONNECTIONS)
         self._flusher = frames.Flusher()
         self._watcher = frames.Watcher()
         self.path = os.path.join(directory, "data.sock")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)
         self._listener.listen(128)
-        threading.Thread(target=self._accept, name="data", daemon=True).start()
+        _threads.start("data", self._accept)
 
     def open_data(self, request, refuse):
         """Gives out the address and a token for one connection; refuse(text) does not return."""
@@ -64,11 +66,12 @@ class DataPlane:
 
     def _accept(self):
         while True:
+            self._places.acquire()
             try:
                 sock, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            threading.Thread(target=self._connection, args=(sock,), name="exchange", daemon=True).start()
+            _threads.start("exchange", lambda sock=sock: self._connection(sock), deep=True)
 
     def _connection(self, sock):
         with self._lock:
@@ -92,6 +95,7 @@ class DataPlane:
             with self._lock:
                 self._connections.discard(sock)
             sock.close()
+            self._places.release()
 
     def _admit(self, sock, reader):
         """Checks who is there, and reads HELLO."""

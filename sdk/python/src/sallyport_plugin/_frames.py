@@ -8,11 +8,14 @@ import threading
 import time
 from collections import deque
 
+from . import _threads
+
 VERSION = 1
 MAX_FRAME = 36 << 20  # bytes of a payload
 _BUFFER = 32 << 10
 _HEADER = struct.Struct(">IB")
 _FLUSH_DELAY = 0.001  # seconds a frame may lie while the author neither reads nor writes
+_FLUSH_AGAIN = 0.01  # seconds until a writer that could not send is tried again
 _STEP = 1 << 20  # a long payload is read in steps: a length alone allocates little
 
 HELLO, REQ, UP_HEAD, UP_DATA, UP_EOF = 1, 2, 3, 4, 5
@@ -137,11 +140,11 @@ class Flusher:
     def __init__(self):
         self._waiting = deque()  # (when, writer)
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="flusher", daemon=True).start()
+        _threads.start("flusher", self._run)
 
-    def arm(self, writer):
+    def arm(self, writer, delay=_FLUSH_DELAY):
         with self._changed:
-            self._waiting.append((time.monotonic() + _FLUSH_DELAY, writer))
+            self._waiting.append((time.monotonic() + delay, writer))
             self._changed.notify()
 
     def _run(self):
@@ -152,7 +155,7 @@ class Flusher:
                 when, writer = self._waiting.popleft()
             time.sleep(max(0, when - time.monotonic()))
             if not writer.flush_now():
-                self.arm(writer)
+                self.arm(writer, _FLUSH_AGAIN)
 
 
 class Watcher:
@@ -164,7 +167,7 @@ class Watcher:
     def __init__(self):
         self._watched = {}
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="watcher", daemon=True).start()
+        _threads.start("watcher", self._run)
 
     def add(self, sock, canceled):
         with self._changed:

@@ -19,7 +19,7 @@ import threading
 from dataclasses import asdict, dataclass, field
 from typing import Any, List, Optional
 
-from . import _boot, errors
+from . import _boot, _threads, errors
 from ._proto import tool_pb2
 from ._session import Session, fits, text
 from .host import Batch, Body, Column, Entry, ExecOutput, Host, Object, Response  # noqa: F401  for authors
@@ -30,7 +30,8 @@ ONCE, IDEMPOTENT, READ_ONLY = 0, 1, 2
 # Approvals: whether a person must agree to a call first.
 NEVER, BACKGROUND, ALWAYS = 0, 1, 2
 
-_STREAMS = 256  # opens and calls at once
+_STREAMS = 256  # opens and calls that are there at once
+_WORKING = 64  # of them at work; the others wait
 
 
 @dataclass
@@ -171,6 +172,7 @@ class _ToolPlugin(_boot.Plugin):
         self.manifest = manifest.to_json()
         self._tool = tool
         self._streams = threading.Semaphore(_STREAMS)
+        self._working = threading.Semaphore(_WORKING)
 
     def configure(self, settings):
         getattr(self._tool, "configure", super().configure)(settings)
@@ -203,8 +205,11 @@ class _ToolPlugin(_boot.Plugin):
             first = next(frames, None)
             if first is None:
                 return
-            _thread(step, lambda: session.finish(_answer(step, run, first, Host(session))))
-            _thread("frames", lambda: _receive(frames, session))
+            while not self._working.acquire(timeout=0.1):
+                if session.over.is_set():
+                    return
+            _threads.start(step, lambda: self._work(session, step, run, first), deep=True)
+            _threads.start("frames", lambda: _receive(frames, session))
             while True:
                 frame = session.out.get()
                 if frame is None:
@@ -212,6 +217,12 @@ class _ToolPlugin(_boot.Plugin):
                 yield frame
         finally:
             self._streams.release()
+
+    def _work(self, session, step, run, first):
+        try:
+            session.finish(_answer(step, run, first, Host(session)))
+        finally:
+            self._working.release()
 
     def _open(self, first, host):
         declarations = [
@@ -259,10 +270,6 @@ class _ToolPlugin(_boot.Plugin):
                 truncated=result.truncated,
             )
         )
-
-
-def _thread(name, run):
-    threading.Thread(target=run, name=name, daemon=True).start()
 
 
 def _answer(step, run, first, host):
