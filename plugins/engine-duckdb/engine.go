@@ -268,7 +268,8 @@ func (e *duckEngine) run(parent context.Context, p *process, payload []byte, r r
 		}
 		return nil
 	}
-	if answered, ok := errors.AsType[*apierror.Error](err); ok {
+	// What a child says after its time was up is about being interrupted.
+	if answered, ok := errors.AsType[*apierror.Error](err); ok && ctx.Err() == nil {
 		return answered
 	}
 	p.kill()

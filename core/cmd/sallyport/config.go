@@ -22,6 +22,20 @@ func configFlag(cmd *cobra.Command) *string {
 // load reads the configuration, or makes the built-in one, and finds the
 // bundled plugins beside the program when the file names no directory.
 func load(file string) (*config.Config, error) {
+	cfg, err := readConfig(file)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range cfg.Plugins {
+		if _, err := os.Stat(d); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("plugins: the directory %s does not exist: make it, or build the bundled plugins with `make build`", d)
+		}
+	}
+	return cfg, nil
+}
+
+// readConfig is load for commands that make the plugin directory themselves.
+func readConfig(file string) (*config.Config, error) {
 	var cfg *config.Config
 	var err error
 	if file != "" {
@@ -44,11 +58,6 @@ func load(file string) (*config.Config, error) {
 			return nil, fmt.Errorf("where is this program: %w", err)
 		}
 		cfg.Plugins = []string{filepath.Join(filepath.Dir(exe), "plugins")}
-	}
-	for _, d := range cfg.Plugins {
-		if _, err := os.Stat(d); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("plugins: the directory %s does not exist: make it, or build the bundled plugins with `make build`", d)
-		}
 	}
 	return cfg, nil
 }

@@ -143,7 +143,7 @@ func (p place) config() (*config.Config, error) {
 	if *p.to != "" && *p.file == "" {
 		return &config.Config{Plugins: []string{*p.to}}, nil
 	}
-	cfg, err := load(*p.file)
+	cfg, err := readConfig(*p.file)
 	if err == nil && *p.to != "" {
 		cfg.Plugins = []string{*p.to}
 	}
@@ -284,6 +284,8 @@ func findListed(dirs []string, name string) (*listed, error) {
 		}
 	}
 	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("no plugin was added to %s yet: sallyport plugin add PATH", strings.Join(dirs, ", "))
 	case len(found) == 0:
 		slices.Sort(names)
 		return nil, fmt.Errorf("no plugin %q is in the list of %s; there is %s", name, strings.Join(dirs, ", "), strings.Join(slices.Compact(names), ", "))
