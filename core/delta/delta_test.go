@@ -252,11 +252,19 @@ func TestTypes(t *testing.T) {
 		{`{"type":"struct","fields":[{"name":"a\"b","type":"long"},{"name":"c","type":{"type":"array","elementType":"double"}}]}`, `STRUCT("a""b" BIGINT, "c" DOUBLE[])`},
 	}
 	for _, tt := range tests {
-		got, err := sqlType([]byte(tt.delta), 0)
+		got, err := sqlOf(tt.delta)
 		if err != nil || got != tt.want {
-			t.Errorf("sqlType(%s) = %q, %v; want %q", tt.delta, got, err, tt.want)
+			t.Errorf("sqlOf(%s) = %q, %v; want %q", tt.delta, got, err, tt.want)
 		}
 	}
+}
+
+func sqlOf(text string) (string, error) {
+	t, err := parseType([]byte(text), 0)
+	if err != nil {
+		return "", err
+	}
+	return t.SQL(), nil
 }
 
 func FuzzCommit(f *testing.F) {
@@ -289,12 +297,15 @@ func FuzzCheckpoint(f *testing.F) {
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		path := filepath.Join(t.TempDir(), "c.parquet")
-		if err := os.WriteFile(path, b, 0o600); err != nil {
+		root := t.TempDir()
+		write(t, filepath.Join(root, logDir, "c.parquet"), string(b))
+		d, err := OpenDir(root)
+		if err != nil {
 			t.Fatal(err)
 		}
+		defer d.Close()
 		st := newState()
-		if err := st.loadCheckpoint(path); err == nil && len(st.live) > maxFiles {
+		if err := st.loadCheckpoint(t.Context(), d, "c.parquet"); err == nil && len(st.live) > maxFiles {
 			t.Error("more files than a table may have")
 		}
 	})

@@ -1,8 +1,32 @@
-// Package delta reads Delta Lake tables from a local directory: which files a
-// table consists of at its latest version, and what their columns are. It
-// follows the Delta transaction log protocol (delta-io/delta, PROTOCOL.md) for
-// reader version 1, and the reader features listed in known. A table that asks
-// for anything else is refused rather than misread.
+// Package delta reads and writes Delta Lake tables: directories of Parquet
+// files with a log that says which of them make up each version. The one rule
+// it keeps is that a version exists whole or not at all, and once it exists
+// nothing changes it, whatever crashes. It follows the Delta transaction log
+// protocol (delta-io/delta, PROTOCOL.md).
+//
+// # Reading
+//
+// [Open] gives the files and columns of a table's latest version, for reader
+// version 1 and the reader features listed in known. A table that asks for
+// anything else is refused rather than misread.
+//
+// # Writing
+//
+// [Create] makes a table and [OpenTable] opens one, for reader version 1 and
+// writer version 2 without features. [Table.Append] adds rows in one commit,
+// [Table.NewWriter] does so as they come. A [Txn] makes a commit repeatable.
+// Several processes may write one table.
+//
+// Commits write checkpoints and clean the log by themselves. The owner of a
+// table calls the rest now and then: [Table.Compact], [Table.DeleteBefore] and,
+// to delete files that no version needs any more, [Table.Vacuum]. A crash at
+// any moment leaves files that only Vacuum and [Table.CleanLog] see.
+//
+// # Durability
+//
+// A commit that returned is on the disk: every file is flushed before the
+// commit names it, and the commit before Append returns. That rests on fsync
+// doing what it says.
 package delta
 
 import (
@@ -10,11 +34,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -47,17 +68,6 @@ type File struct {
 	Size      int64             // bytes
 }
 
-const (
-	logDir   = "_delta_log"
-	maxFiles = 200_000  // live files of one table
-	maxLine  = 64 << 20 // bytes of one action in a commit
-)
-
-var (
-	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
-	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint(?:\.(\d{10})\.(\d{10}))?\.parquet$`)
-)
-
 // Open reads the table in dir at its latest version. The error is ErrNotDelta
 // when there is no log, wraps ErrUnsupported when the table asks for features
 // this package lacks, and otherwise says what is wrong with the log.
@@ -69,28 +79,18 @@ func Open(ctx context.Context, dir string) (*Snapshot, error) {
 	if root, err = filepath.Abs(root); err != nil {
 		return nil, fmt.Errorf("delta: %w", err)
 	}
-	l, err := listLog(root)
+	d, err := OpenDir(root)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	l, err := listLog(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	st := newState()
-	if l.checkpoint >= 0 {
-		for _, name := range l.parts {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			if err := st.loadCheckpoint(filepath.Join(root, logDir, name)); err != nil {
-				return nil, fmt.Errorf("delta: checkpoint %s: %w", name, err)
-			}
-		}
-	}
-	for v := l.checkpoint + 1; v <= l.latest; v++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := st.loadCommit(filepath.Join(root, logDir, commitFile(v))); err != nil {
-			return nil, fmt.Errorf("delta: version %d: %w", v, err)
-		}
+	if err := st.load(ctx, d, l); err != nil {
+		return nil, err
 	}
 	snap, err := st.snapshot(root)
 	if err != nil {
@@ -103,73 +103,16 @@ func Open(ctx context.Context, dir string) (*Snapshot, error) {
 // Latest is the newest version of the table in dir, found by its names alone:
 // what a cache of snapshots is keyed by.
 func Latest(dir string) (int64, error) {
-	l, err := listLog(dir)
-	return l.latest, err
-}
-
-func commitFile(v int64) string { return fmt.Sprintf("%020d.json", v) }
-
-// logList says which files of a log to read.
-type logList struct {
-	checkpoint int64 // newest complete checkpoint, -1 if none
-	parts      []string
-	latest     int64
-}
-
-func listLog(root string) (logList, error) {
-	info, err := os.Lstat(filepath.Join(root, logDir))
+	d, err := OpenDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return logList{}, fmt.Errorf("delta: %w", ErrNotDelta)
+		return 0, fmt.Errorf("delta: %w", ErrNotDelta)
 	}
 	if err != nil {
-		return logList{}, fmt.Errorf("delta: %w", err)
+		return 0, err
 	}
-	if !info.IsDir() { // a link could lead the reader out of the table
-		return logList{}, errors.New("delta: _delta_log is not a directory")
-	}
-	entries, err := os.ReadDir(filepath.Join(root, logDir))
-	if err != nil {
-		return logList{}, fmt.Errorf("delta: %w", err)
-	}
-	commits := map[int64]bool{}
-	checkpoints := map[int64]map[string][]string{} // by version, by number of parts
-	l := logList{checkpoint: -1, latest: -1}
-	for _, e := range entries {
-		if m := commitName.FindStringSubmatch(e.Name()); m != nil {
-			v, _ := strconv.ParseInt(m[1], 10, 64)
-			commits[v] = true
-			l.latest = max(l.latest, v)
-		}
-		if m := checkpointName.FindStringSubmatch(e.Name()); m != nil {
-			v, _ := strconv.ParseInt(m[1], 10, 64)
-			if checkpoints[v] == nil {
-				checkpoints[v] = map[string][]string{}
-			}
-			checkpoints[v][m[3]] = append(checkpoints[v][m[3]], e.Name())
-		}
-	}
-	for v, forms := range checkpoints {
-		for of, names := range forms {
-			n := 1
-			if of != "" {
-				n, _ = strconv.Atoi(of)
-			}
-			if len(names) == n && v > l.checkpoint { // a form with parts missing is still being written
-				slices.Sort(names)
-				l.checkpoint, l.parts = v, names
-			}
-		}
-	}
-	l.latest = max(l.latest, l.checkpoint)
-	if l.latest < 0 {
-		return logList{}, fmt.Errorf("delta: %w", ErrNotDelta)
-	}
-	for v := l.checkpoint + 1; v <= l.latest; v++ {
-		if !commits[v] {
-			return logList{}, fmt.Errorf("delta: version %d is missing from the log", v)
-		}
-	}
-	return l, nil
+	defer d.Close()
+	l, err := listLog(context.Background(), d)
+	return l.latest, err
 }
 
 // snapshot turns the replayed actions into a Snapshot.
@@ -200,4 +143,17 @@ func (st *state) snapshot(root string) (*Snapshot, error) {
 	}
 	slices.SortFunc(snap.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return snap, nil
+}
+
+// columns is the top-level columns of a schemaString, for readers.
+func columns(schema string) ([]Column, error) {
+	s, err := ParseSchema(schema)
+	if err != nil {
+		return nil, err
+	}
+	cols := make([]Column, len(s))
+	for i, f := range s {
+		cols[i] = Column{Name: f.Name, Type: f.Type.SQL(), Comment: f.Comment}
+	}
+	return cols, nil
 }

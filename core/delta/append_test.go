@@ -1,0 +1,79 @@
+package delta
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	schema := Schema{{Name: "id", Type: Long}, {Name: "day", Type: Date}, {Name: "word", Type: String}, {Name: "n", Type: Integer}}
+	table, d := testTable(t, Definition{Schema: schema, Partition: []string{"day", "word", "n"}}, Options{})
+	odd := "a/b ü=%.."
+	day := time.Date(2026, 11, 21, 23, 0, 0, 0, time.FixedZone("", 5*3600))
+	c, err := table.Append(t.Context(), Txn{}, Rows[any](
+		Row{0, day, odd, 5}, Row{1, "2026-11-21", odd, int64(5)}, Row{2, nil, nil, nil}, Row{3, day, "", -1},
+		struct {
+			ID   int64     `delta:"id"`
+			Day  time.Time `delta:"day"`
+			Word *string   `delta:"word"`
+			N    int8      `delta:"n,omitzero"`
+		}{4, day, &odd, 0},
+	))
+	if err != nil || c.Files != 4 || c.Rows != 5 {
+		t.Fatal(c, err)
+	}
+	got := map[int64][3]any{}
+	for _, r := range readAll(t, d) {
+		got[r["id"].(int64)] = [3]any{r["day"], r["word"], r["n"]}
+	}
+	want := map[int64][3]any{0: {"2026-11-21", odd, "5"}, 1: {"2026-11-21", odd, "5"}, 2: {nil, nil, nil}, 3: {"2026-11-21", nil, "-1"}, 4: {"2026-11-21", odd, nil}}
+	for id, w := range want {
+		if got[id] != w {
+			t.Errorf("row %d: got %v, want %v", id, got[id], w)
+		}
+	}
+	strict, _ := testTable(t, Definition{Schema: Schema{{Name: "id", Type: Long}, {Name: "p", Type: String, NotNull: true}}, Partition: []string{"p"}}, Options{})
+	for _, p := range []any{nil, ""} {
+		if _, err := strict.Append(t.Context(), Txn{}, Rows(Row{1, p})); err == nil || !strings.Contains(err.Error(), `column "p"`) {
+			t.Errorf("partition value %#v of a column that is not nullable: got %v", p, err)
+		}
+	}
+	s, err := Open(t.Context(), d.Path()) // the reader finds the files by their paths
+	if err != nil || len(s.Files) != 4 {
+		t.Errorf("Open: %v, %v", s, err)
+	}
+	if _, err := table.Append(t.Context(), Txn{}, func(yield func(any, error) bool) { // more than may be open
+		for i := range 3 * maxOpenFiles {
+			if !yield(Row{100 + i, nil, fmt.Sprint(i), i}, nil) {
+				return
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(t, d); len(got) != 5+3*maxOpenFiles {
+		t.Errorf("got %d rows", len(got))
+	}
+}
+
+func TestFilesAreSplitAtTheTargetSize(t *testing.T) {
+	t.Parallel()
+	table, d := testTable(t, Definition{Schema: small(), Properties: map[string]string{propTargetFileSize: "20kb"}}, Options{})
+	c, err := table.Append(t.Context(), Txn{}, func(yield func(any, error) bool) {
+		for i := range 20_000 {
+			if !yield(Row{i, nil, fmt.Sprintf("%x", uint64(i)*0x9E3779B97F4A7C15), nil}, nil) {
+				return
+			}
+		}
+	})
+	if err != nil || c.Files < 3 || c.Rows != 20_000 {
+		t.Errorf("got %+v, %v; want several files", c, err)
+	}
+	if got := ids(t, d); !slices.Equal(got, upTo(20_000)) {
+		t.Errorf("got %d rows", len(got))
+	}
+}

@@ -1,0 +1,173 @@
+package delta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+)
+
+const (
+	batchRows    = 1024      // rows gathered before they go to the Parquet writer
+	groupRows    = 512 << 10 // most rows of a row group
+	groupBytes   = 32 << 20  // about the most bytes of a row group
+	dictBytes    = 1 << 20   // of one column's dictionary, then it is written plain
+	pageBytes    = 256 << 10 // of one page
+	createdBy    = "sallyport delta version 1 (build 1)"
+	maxOpenFiles = 64 // partitions that one Writer has open at a time
+)
+
+var errAborted = errors.New("writing was given up")
+
+// parquetWriter writes values by column.
+func parquetWriter(w io.Writer, l *layout) *parquet.GenericWriter[any] {
+	return parquet.NewGenericWriter[any](w, l.schema,
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.DataPageVersion(1), parquet.DataPageStatistics(true),
+		parquet.DictionaryMaxBytes(dictBytes), parquet.PageBufferSize(pageBytes),
+		&parquet.WriterConfig{CreatedBy: createdBy})
+}
+
+// writeColumns writes the values of whole rows.
+func writeColumns(w *parquet.GenericWriter[any], values [][]parquet.Value) error {
+	for i, c := range w.ColumnWriters() {
+		if _, err := c.WriteRowValues(values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encodeFile is a small Parquet file in memory: a checkpoint.
+func encodeFile(l *layout, rows func(yield func(Row) error) error) ([]byte, error) {
+	var b bytes.Buffer
+	w := parquetWriter(&b, l)
+	e := newRowEncoder(l, &plans{})
+	flush := func() error {
+		defer e.reset()
+		return writeColumns(w, e.values)
+	}
+	err := rows(func(r Row) error {
+		for i, c := range l.columns {
+			if err := e.value(c, r[i], 0, 0); err != nil {
+				return err
+			}
+		}
+		if e.rows++; e.rows < batchRows {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return b.Bytes(), err
+}
+
+// dataFile is a Parquet file of the table that is being written. Its bytes go
+// to the Storage as they come; the file exists once finish has returned nil.
+type dataFile struct {
+	name      string
+	partition map[string]*string
+	enc       *rowEncoder
+	w         *parquet.GenericWriter[any]
+	stats     *stats
+	out       *countingPipe
+	done      chan error // of Storage.Put
+	group     int        // rows in the row group
+	flushed   int64      // bytes of the row groups before
+}
+
+// countingPipe counts the bytes that go to the Storage.
+type countingPipe struct {
+	*io.PipeWriter
+	n int64
+}
+
+func (p *countingPipe) Write(b []byte) (int, error) {
+	n, err := p.PipeWriter.Write(b)
+	p.n += int64(n)
+	return n, err
+}
+
+// newDataFile starts a file. End it by finish or abort; until then ctx must
+// live.
+func newDataFile(ctx context.Context, s Storage, f *form, name string, partition map[string]*string) *dataFile {
+	r, w := io.Pipe()
+	d := &dataFile{name: name, partition: partition, enc: newRowEncoder(f.layout, f.plans),
+		stats: newStats(f.layout, f.props.wants), out: &countingPipe{PipeWriter: w}, done: make(chan error, 1)}
+	d.w = parquetWriter(d.out, f.layout)
+	go func() {
+		err := s.Put(ctx, name, r)
+		if err == nil {
+			r.Close()
+		} else {
+			r.CloseWithError(err)
+		}
+		d.done <- err
+	}()
+	return d
+}
+
+// flush gives the gathered rows to the Parquet writer.
+func (d *dataFile) flush() error {
+	if d.enc.rows == 0 {
+		return nil
+	}
+	defer d.enc.reset()
+	return d.append(d.enc.values, d.enc.rows)
+}
+
+// append writes whole rows, given by column.
+func (d *dataFile) append(values [][]parquet.Value, rows int) error {
+	d.stats.observe(values, rows)
+	if err := writeColumns(d.w, values); err != nil {
+		return err
+	}
+	if d.group += rows; d.group >= groupRows || d.w.Size()-d.flushed >= groupBytes {
+		if err := d.w.Flush(); err != nil {
+			return err
+		}
+		d.group, d.flushed = 0, d.w.Size()
+	}
+	return nil
+}
+
+// size is about how many bytes the file has.
+func (d *dataFile) size() int64 { return d.w.Size() }
+
+// finish completes the file and returns its action, without times.
+func (d *dataFile) finish() (*add, error) {
+	err := d.flush()
+	if err == nil {
+		err = d.w.Close()
+	}
+	if err != nil {
+		if stored := d.abort(err); stored != nil {
+			err = stored
+		}
+		return nil, err
+	}
+	d.out.Close()
+	if err := <-d.done; err != nil {
+		return nil, err
+	}
+	return &add{Path: loggedPath(d.name), PartitionValues: d.partition, Size: d.out.n, DataChange: true, Stats: d.stats.encode()}, nil
+}
+
+// abort gives the file up, so that it never exists. It returns what the
+// Storage said, unless that is only the giving up.
+func (d *dataFile) abort(why error) error {
+	d.out.CloseWithError(fmt.Errorf("%w: %w", errAborted, why))
+	if err := <-d.done; err != nil && !errors.Is(err, errAborted) {
+		return err
+	}
+	return nil
+}
