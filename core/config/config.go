@@ -226,7 +226,7 @@ func (c *Config) finish() error {
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" {
-			bad("public_url: %q is not a URL such as https://gateway.example.com", c.PublicURL)
+			bad("public_url: %q is not a URL such as https://gateway.example.com", secret.RedactURLs(c.PublicURL))
 		}
 		c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	}

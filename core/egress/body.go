@@ -154,8 +154,9 @@ func (b *Body) slurp(key string) {
 	b.idle, b.wait = min(b.idle, errorBodyWait), min(b.wait, errorBodyWait)
 	late := time.AfterFunc(errorBodyWait, func() { b.cancel(errIdle) })
 	defer late.Stop()
-	text, _ := io.ReadAll(io.LimitReader(b, maxErrorBody)) // the status says more than how its body ended
-	text = []byte(scrub(string(text), key))
+	// The key goes before the cut, or a part of it would stay at the cut. The
+	// status says more than how its body ended.
+	text, _ := io.ReadAll(io.LimitReader(newScrubber(b, key), maxErrorBody))
 	b.Close()
 	b.src, b.err, b.left = bytes.NewReader(text), nil, int64(len(text))
 }

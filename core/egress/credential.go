@@ -67,30 +67,3 @@ func (c Credential) attach(r *http.Request, key string) error {
 	}
 	return nil
 }
-
-// minScrub is the shortest key that is looked for in what a service sends: a
-// shorter one would blank out ordinary words.
-const minScrub = 6
-
-// scrubbed stands where a key was.
-const scrubbed = "***"
-
-// forms are the ways in which a key may appear in what a service sends: plain
-// and escaped. There are none for a key too short to look for.
-func forms(key string) []string {
-	if len(key) < minScrub {
-		return nil
-	}
-	if esc := url.QueryEscape(key); esc != key {
-		return []string{key, esc}
-	}
-	return []string{key}
-}
-
-// scrub removes a key from text that a service sent.
-func scrub(s, key string) string {
-	for _, f := range forms(key) {
-		s = strings.ReplaceAll(s, f, scrubbed)
-	}
-	return s
-}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,9 +53,13 @@ type Request struct {
 	Stream bool        // the reply is read as it comes, so no compression is offered
 	Depth  int         // gateways the request has passed before this one
 
-	// Plain is a request for somebody who may know nothing of the key: it is
-	// taken out of the response's body whatever the status, and a redirect is
-	// a response, not an error.
+	// Plain is a request for somebody who may know nothing of the key and may
+	// not leave the base URL: the key is taken out of the response's body
+	// whatever the status, and a redirect is a response, not an error. Range
+	// and If-Range are not sent, since a key that comes in pieces is not
+	// recognised; nor are headers by which some services take another path or
+	// method than those of the request. The query may not name again what the
+	// base URL's query or the credential names.
 	Plain bool
 }
 
@@ -139,6 +144,9 @@ func (a *Account) request(r Request) (*http.Request, error) {
 	if a.cred.Scheme == SchemeQuery && u.Query().Has(a.cred.Name) {
 		return nil, fmt.Errorf("the query of the request already holds %q, which is where the key goes", a.cred.Name)
 	}
+	if name := a.named(a.target.base.Query(), r); name != "" {
+		return nil, fmt.Errorf("the query of the request holds %.64q, which only the configured URL and credential may set", name)
+	}
 	req := &http.Request{
 		Method: or(r.Method, http.MethodPost), URL: u, Host: u.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, len(r.Header)+5),
@@ -150,8 +158,18 @@ func (a *Account) request(r Request) (*http.Request, error) {
 	}
 	for k, vs := range r.Header {
 		k = http.CanonicalHeaderKey(k)
-		if dropped(k) || credentialHeaders[k] || a.cred.Scheme == SchemeHeader && k == http.CanonicalHeaderKey(a.cred.Name) {
+		own := a.cred.Scheme == SchemeHeader && folded(k) == folded(a.cred.Name)
+		if own && k != http.CanonicalHeaderKey(a.cred.Name) {
+			return nil, fmt.Errorf("the header %.64q of the request may be read as %s, which is where the key goes", k, a.cred.Name)
+		}
+		if own || dropped(k) || credentialHeaders[k] {
 			continue
+		}
+		if r.Plain {
+			// Many services cannot tell X_Api_Key from X-Api-Key.
+			if like := folded(k); dropped(like) || credentialHeaders[like] || steering[like] {
+				continue
+			}
 		}
 		if !httpguts.ValidHeaderFieldName(k) {
 			return nil, fmt.Errorf("%.64q is not a name that a header can have", k)
@@ -177,6 +195,48 @@ func (a *Account) request(r Request) (*http.Request, error) {
 		req.Header.Set("Accept-Encoding", "gzip")
 	}
 	return req, nil
+}
+
+// named returns a parameter in the query of a plain request that the base URL
+// or the credential names already, "" when there is none. Services differ in
+// which of two they take, and in how much of a name they look at.
+func (a *Account) named(base url.Values, r Request) string {
+	q, err := url.ParseQuery(r.Query)
+	if !r.Plain || err != nil {
+		return ""
+	}
+	taken := map[string]bool{}
+	if a.cred.Scheme == SchemeQuery {
+		taken[parameter(a.cred.Name)] = true
+	}
+	for name := range base {
+		taken[parameter(name)] = true
+	}
+	for name := range q {
+		if taken[parameter(name)] {
+			return name
+		}
+	}
+	return ""
+}
+
+// parameter is the name of a query parameter as the least exact service reads
+// it: key[0] and KEY are key.
+func parameter(name string) string {
+	name, _, _ = strings.Cut(name, "[")
+	return folded(strings.TrimSpace(name))
+}
+
+// folded is a name in the canonical form of a header, with a dash for all that
+// is neither letter nor digit: services that keep headers in variables see no
+// difference.
+func folded(name string) string {
+	return http.CanonicalHeaderKey(strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
+			return c
+		}
+		return '-'
+	}, name))
 }
 
 // failure turns an error of the transport into ours.
@@ -254,19 +314,26 @@ var credentialHeaders = map[string]bool{
 	"X-Goog-Api-Key": true, "Forwarded": true,
 }
 
+// steering are headers that a plain request must not hold: some services take
+// the path or the method from them, or send a part of the answer.
+var steering = map[string]bool{
+	"Range": true, "If-Range": true, "X-Original-Url": true, "X-Original-Uri": true, "X-Rewrite-Url": true,
+	"X-Http-Method-Override": true, "X-Http-Method": true, "X-Method-Override": true,
+}
+
 // CredentialHeader reports whether a header of that canonical name is one that
 // credentials travel in.
 func CredentialHeader(name string) bool { return credentialHeaders[name] }
 
 // replyHeader copies what of a reply's head may be seen further in.
 func replyHeader(h http.Header, key string) http.Header {
-	out := make(http.Header, len(h))
+	out, find := make(http.Header, len(h)), newFinder(key)
 	for k, vs := range h {
 		if dropped(k) || k == "Set-Cookie" {
 			continue
 		}
 		for _, v := range vs {
-			out[k] = append(out[k], scrub(v, key))
+			out[k] = append(out[k], find.text(v))
 		}
 	}
 	return out

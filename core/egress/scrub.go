@@ -1,32 +1,193 @@
 package egress
 
 import (
-	"bytes"
+	"encoding/base64"
 	"io"
+	"slices"
 )
+
+// minScrub is the shortest key that is looked for in what a service sends: a
+// shorter one would blank out ordinary words.
+const minScrub = 6
+
+// scrubbed stands where a key was.
+const scrubbed = "***"
+
+// finder finds a key in what a service sends: as it is, in base64 (standard or
+// URL alphabet, alone or with other text around it), and each of these with
+// any of its bytes escaped as in a URL (%2F, %2f) or in JSON (\/, \u002f). A
+// service that means to hide the key from this can: this is for those that
+// repeat what they were sent. A nil finder finds nothing.
+type finder struct {
+	forms  [][]byte
+	starts [256]bool // bytes a form may begin with
+}
+
+// newFinder makes a finder of key; nil for a key too short to look for.
+func newFinder(key string) *finder {
+	if len(key) < minScrub {
+		return nil
+	}
+	f := new(finder)
+	f.add(key)
+	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		// In base64, three bytes are four characters, so there is a form for
+		// each place of the key in its group of three. Characters that hold
+		// bits of a neighbour too are left out, except that the key may be all.
+		f.add(enc.EncodeToString([]byte(key)))
+		for before := range 3 {
+			text := enc.EncodeToString(append(make([]byte, before), key...))
+			first, last := (before*8+5)/6, (before+len(key))*8/6
+			f.add(text[first:last])
+		}
+	}
+	f.starts['%'], f.starts['\\'] = true, true
+	return f
+}
+
+func (f *finder) add(form string) {
+	if !slices.ContainsFunc(f.forms, func(b []byte) bool { return string(b) == form }) {
+		f.forms, f.starts[form[0]] = append(f.forms, []byte(form)), true
+	}
+}
+
+// scrub removes a key from text that a service sent.
+func scrub(s, key string) string { return newFinder(key).text(s) }
+
+// text returns s without the key.
+func (f *finder) text(s string) string {
+	if f == nil {
+		return s
+	}
+	out, _ := f.clean(nil, []byte(s), true)
+	return string(out)
+}
+
+// clean appends text without the key to out. Unless text is the last there is,
+// an end of it that may be the beginning of the key is left out; kept is its
+// length.
+func (f *finder) clean(out, text []byte, last bool) (cleaned []byte, kept int) {
+	from := 0
+	for i := 0; i < len(text); i++ {
+		if !f.starts[text[i]] {
+			continue
+		}
+		n, found := f.at(text[i:], last)
+		if found == perhaps {
+			return append(out, text[from:i]...), len(text) - i
+		}
+		if found == yes {
+			out = append(append(out, text[from:i]...), scrubbed...)
+			from, i = i+n, i+n-1
+		}
+	}
+	return append(out, text[from:]...), 0
+}
+
+// at says whether text begins with a form, and how long the first such is.
+func (f *finder) at(text []byte, last bool) (int, answer) {
+	for _, form := range f.forms {
+		if n, found := begins(text, form); found == yes || found == perhaps && !last {
+			return n, found
+		}
+	}
+	return 0, no
+}
+
+// answer is whether a text begins with something; perhaps, when it is too
+// short to tell.
+type answer int
+
+const (
+	no answer = iota
+	perhaps
+	yes
+)
+
+// begins says whether text begins with form, any byte of which may be escaped,
+// and how many bytes of text that takes.
+func begins(text, form []byte) (int, answer) {
+	if len(form) == 0 {
+		return 0, yes
+	}
+	if len(text) == 0 {
+		return 0, perhaps
+	}
+	best := no
+	if text[0] == form[0] {
+		n, found := begins(text[1:], form[1:])
+		if found == yes {
+			return n + 1, yes
+		}
+		best = found
+	}
+	width, found := escapes(text, form[0])
+	if found == yes {
+		n, rest := begins(text[width:], form[1:])
+		if rest == yes {
+			return width + n, yes
+		}
+		found = rest
+	}
+	return 0, max(best, found)
+}
+
+// escapes says whether text begins with an escape for c, and how long it is.
+func escapes(text []byte, c byte) (int, answer) {
+	const digits = "0123456789abcdef"
+	high, low := digits[c>>4], digits[c&15]
+	switch text[0] {
+	case '%':
+		return 3, spelled(text, [6]byte{'%', high, low}, 3)
+	case '\\':
+		if len(text) > 1 && text[1] != 'u' {
+			if text[1] == c && (c == '/' || c == '"' || c == '\\') {
+				return 2, yes
+			}
+			return 0, no
+		}
+		return 6, spelled(text, [6]byte{'\\', 'u', '0', '0', high, low}, 6)
+	}
+	return 0, no
+}
+
+// spelled says whether text begins with the first n bytes of want, whose
+// letters are lower-case, in either case.
+func spelled(text []byte, want [6]byte, n int) answer {
+	for i := range n {
+		if i == len(text) {
+			return perhaps
+		}
+		c := text[i]
+		if 'A' <= c && c <= 'F' {
+			c |= 0x20
+		}
+		if c != want[i] {
+			return no
+		}
+	}
+	return yes
+}
 
 // scrubber takes a key out of a body as it streams by. It holds back only what
 // may be the beginning of the key, so nothing else is late.
 type scrubber struct {
-	src   io.Reader
-	forms [][]byte
-	ready []byte // may be given out
-	held  []byte // the beginning of a form, perhaps
-	buf   []byte
-	err   error // of src; given when all before it was
+	src    io.Reader
+	finder *finder
+	ready  []byte // may be given out
+	out    []byte // what ready is a part of
+	text   []byte // what was read: the beginning of the key, perhaps
+	err    error  // of src; given when all before it was
 }
 
 // newScrubber reads src without the key. It is src itself for a key that is
 // not looked for.
 func newScrubber(src io.Reader, key string) io.Reader {
-	s := &scrubber{src: src}
-	for _, f := range forms(key) {
-		s.forms = append(s.forms, []byte(f))
-	}
-	if s.forms == nil {
+	f := newFinder(key)
+	if f == nil {
 		return src
 	}
-	return s
+	return &scrubber{src: src, finder: f}
 }
 
 // Read implements io.Reader.
@@ -45,37 +206,17 @@ func (s *scrubber) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads about n bytes and sorts them into ready and held.
+// fill reads about n bytes and sorts them into ready and what is held back.
 func (s *scrubber) fill(n int) {
-	if cap(s.buf) < n+len(s.held) {
-		s.buf = make([]byte, 0, n+len(s.held))
+	held := len(s.text)
+	if cap(s.text) < held+n {
+		s.text = append(make([]byte, 0, held+n), s.text...)
 	}
-	text := append(s.buf[:0], s.held...)
-	var got int
-	got, s.err = s.src.Read(text[len(text) : len(text)+n])
-	text = text[:len(text)+got]
-	for _, f := range s.forms {
-		if bytes.Contains(text, f) {
-			text = bytes.ReplaceAll(text, f, []byte(scrubbed))
-		}
-	}
-	keep := 0
-	if s.err != io.EOF { // a body that breaks off keeps what it held back
-		for _, f := range s.forms {
-			keep = max(keep, overlap(text, f))
-		}
-	}
-	s.ready = text[:len(text)-keep]
-	s.held = append(s.held[:0], text[len(text)-keep:]...)
-}
-
-// overlap is the length of the longest end of text that key begins with, but
-// is not all of it.
-func overlap(text, key []byte) int {
-	for n := min(len(text), len(key)-1); n > 0; n-- {
-		if bytes.HasPrefix(key, text[len(text)-n:]) {
-			return n
-		}
-	}
-	return 0
+	got, err := s.src.Read(s.text[held : held+n])
+	s.text, s.err = s.text[:held+got], err
+	kept := 0
+	// A body that breaks off keeps what it held back.
+	s.out, kept = s.finder.clean(s.out[:0], s.text, err == io.EOF)
+	s.ready = s.out
+	s.text = s.text[:copy(s.text, s.text[len(s.text)-kept:])]
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/secret"
 )
@@ -23,6 +24,20 @@ func TestScrubber(t *testing.T) {
 		{"cut at the end", "x sk-ab", "sk-abc", "x sk-ab"},
 		{"escaped", "q=a%2Bb%2Fc%3D&", "a+b/c=", "q=***&"},
 		{"both forms", "a+b/c= a%2Bb%2Fc%3D", "a+b/c=", "*** ***"},
+		{"lower-case escapes", "q=a%2bb%2fc%3d&", "a+b/c=", "q=***&"},
+		{"some bytes escaped", "q=a+b%2Fc=&%61+b/c%3d", "a+b/c=", "q=***&***"},
+		{"escaped in JSON", `"a+b\/c="`, "a+b/c=", `"***"`},
+		{"escaped in JSON by number", `"a\u002bb\u002Fc\u003d"`, "a+b/c=", `"***"`},
+		{"a key with a backslash", `a\bcdef a\\bcdef`, `a\bcdef`, "*** ***"},
+		{"a key with a percent sign", `a%2Fcdef a%252Fcdef`, `a%2Fcdef`, "*** ***"},
+		{"half an escape", "sk-%61b% sk\\u002", "sk-abc", "sk-%61b% sk\\u002"},
+		{"base64", "c2stYWJj", "sk-abc", "***"},
+		{"base64 with an end", "x=c2stYWJjZA==;", "sk-abcd", "x=***==;"},
+		{"base64, standard", "c2t+fj8/Pw==", "sk~~???", "***=="},
+		{"base64, standard, in JSON", `c2t+fj8\/Pw==`, "sk~~???", "***=="},
+		{"base64, URL", "c2t-fj8_Pw", "sk~~???", "***"},
+		{"base64 behind a user", "dXNlcjpzay1hYmNk", "sk-abcd", "dXNlcjp***"},
+		{"not quite base64", "c2stYWJ c2stYWJK", "sk-abc", "c2stYWJ c2stYWJK"},
 		{"too short to look for", "abcde", "abcde", "abcde"},
 		{"no key", "text", "", "text"},
 		{"empty", "", "sk-abc", ""},
@@ -56,6 +71,132 @@ func TestScrubberOfABrokenBody(t *testing.T) {
 	got, err := io.ReadAll(r)
 	if string(got) != "x " || !errors.Is(err, broken) {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// An error's text is cut, but never through a key, which would leave a part.
+func TestErrorBodyIsScrubbedBeforeTheCut(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, strings.Repeat("x", maxErrorBody-len(canary)/2)+r.Header.Get("X-Token")+" and more")
+	})
+	a := account(t, Config{}, AccountConfig{BaseURL: s.URL, Key: secret.Of(canary), Credential: Credential{Scheme: SchemeHeader, Name: "x-token"}})
+	for _, plain := range []bool{true, false} {
+		res, err := a.Do(t.Context(), Request{Path: "x", Plain: plain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		rest := strings.TrimLeft(string(body), "x")
+		if err != nil || len(body) > maxErrorBody || rest != "*** and more"[:len(canary)/2] {
+			t.Errorf("plain %t: %d bytes that end with %q, %v", plain, len(body), rest, err)
+		}
+	}
+}
+
+// A key does not come in pieces, nor does a request go where its headers say.
+func TestDoPlainDropsHeaders(t *testing.T) {
+	t.Parallel()
+	const key = "sk-plain+0123456789"
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for k := range r.Header {
+			if k != "X-Token" && k != "User-Agent" && k != "Accept-Encoding" && k != DepthHeader && k != "Accept" {
+				t.Errorf("%s was sent", k)
+			}
+		}
+		http.ServeContent(w, r, "echo.txt", time.Time{}, strings.NewReader("you sent "+r.Header.Get("X-Token")))
+	})
+	a := account(t, Config{}, AccountConfig{BaseURL: s.URL, Key: secret.Of(key), Credential: Credential{Scheme: SchemeHeader, Name: "x-token"}})
+	for _, name := range []string{
+		"Range", "range", "If-Range", "X-Original-URL", "x_original_url", "X-Original-URI", "X-Rewrite-URL", "X.Rewrite.Url",
+		"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_Forwarded_For", "X_Api_Key", "Proxy_Authorization",
+		"X-Token", "x-token",
+	} {
+		res, err := a.Do(t.Context(), Request{Method: "GET", Plain: true, Header: http.Header{name: {"bytes=0-12"}, "Accept": {"*/*"}}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.Status != http.StatusOK || string(body) != "you sent ***" || err != nil {
+			t.Errorf("%s: got %d %q, %v", name, res.Status, body, err)
+		}
+	}
+}
+
+// Other requests keep them: a translator knows its service, and sees the key's
+// error texts only.
+func TestDoKeepsRangeOfOthers(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Header.Get("Range")) })
+	a := account(t, Config{}, AccountConfig{BaseURL: s.URL + "?version=1"})
+	res, err := a.Do(t.Context(), Request{Query: "version=2", Header: http.Header{"Range": {"bytes=0-1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); string(body) != "bytes=0-1" || err != nil {
+		t.Errorf("Range = %q, %v", body, err)
+	}
+}
+
+// What a service might take for the credential, or for a parameter of the
+// configured URL, is refused.
+func TestDoRefusesLookalikes(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {})
+	header, query := Credential{Scheme: SchemeHeader, Name: "X-Key"}, Credential{Scheme: SchemeQuery, Name: "api_key"}
+	tests := []struct {
+		name string
+		cred Credential
+		req  Request
+		text string // "" when it is sent
+	}{
+		{"underscore", header, Request{Header: http.Header{"X_Key": {"a"}}}, `the header "X_key" of the request may be read as X-Key, which is where the key goes`},
+		{"underscore, lower case", header, Request{Header: http.Header{"x_key": {"a"}}}, "where the key goes"},
+		{"dot", header, Request{Header: http.Header{"X.Key": {"a"}}}, "where the key goes"},
+		{"dash where the credential has none", Credential{Scheme: SchemeHeader, Name: "x_key"}, Request{Header: http.Header{"X-Key": {"a"}}}, "where the key goes"},
+		{"another name", header, Request{Header: http.Header{"X-Keys": {"a"}, "XKey": {"b"}}}, ""},
+		{"parameter of the URL", header, Request{Plain: true, Query: "a=b&tenant=2"}, `the query of the request holds "tenant", which only the configured URL`},
+		{"in capitals", header, Request{Plain: true, Query: "TENANT=2"}, `holds "TENANT"`},
+		{"escaped", header, Request{Plain: true, Query: "t%65nant=2"}, `holds "tenant"`},
+		{"as a list", header, Request{Plain: true, Query: "tenant[]=2"}, `holds "tenant[]"`},
+		{"without a value", header, Request{Plain: true, Query: "tenant"}, `holds "tenant"`},
+		{"like the credential", query, Request{Plain: true, Query: "API-Key=2"}, `holds "API-Key"`},
+		{"the credential", query, Request{Query: "api_key=2"}, "which is where the key goes"},
+		{"other parameters", query, Request{Plain: true, Query: "tenants=2&key=3"}, ""},
+	}
+	for _, tt := range tests {
+		a := account(t, Config{}, AccountConfig{BaseURL: s.URL + "/v1?tenant=1", Key: secret.Of(canary), Credential: tt.cred})
+		res, err := a.Do(t.Context(), tt.req)
+		if err == nil {
+			res.Body.Close()
+		}
+		if tt.text == "" {
+			if err != nil {
+				t.Errorf("%s: Do = %v", tt.name, err)
+			}
+			continue
+		}
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Kind != Refused || !e.Wrong || !strings.Contains(e.Text, tt.text) {
+			t.Errorf("%s: Do = %v, want a refusal with %q", tt.name, err, tt.text)
+		}
+	}
+}
+
+// BenchmarkScrubber reads text in which everything may be the key's beginning
+// as often as in any JSON.
+func BenchmarkScrubber(b *testing.B) {
+	text := strings.Repeat(`{"name":"sk-abd","path":"a\/b","value":"c2stYWJ 100%"},`, 1<<14)
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, err := io.Copy(io.Discard, struct{ io.Reader }{newScrubber(strings.NewReader(text), "sk-abc/0123456789")}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

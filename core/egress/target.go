@@ -113,11 +113,15 @@ func cleanPath(path string) (string, error) {
 			return "", errors.New("holds a control character or a backslash")
 		}
 	}
+	if escapedTwice(plain) {
+		return "", errors.New("holds a double escape of one of . / \\ ; %")
+	}
 	// On the wire a segment ends at a slash; a service that unescapes first
-	// sees more slashes. Both readings must be clean.
+	// sees more slashes; one that knows parameters of segments takes "..;a" for
+	// "..". Each reading must be clean.
 	for _, form := range []string{path, plain} {
 		for seg := range strings.SplitSeq(form, "/") {
-			if seg == "." || seg == ".." {
+			if seg, _, _ = strings.Cut(seg, ";"); seg == "." || seg == ".." {
 				return "", errors.New("holds . or .. as a segment")
 			}
 		}
@@ -131,6 +135,21 @@ func cleanPath(path string) (string, error) {
 		return "", errors.New("holds a scheme")
 	}
 	return plain, nil
+}
+
+// escapedTwice reports whether a path that was unescaped still holds an escape
+// of a character that makes segments, or of the one that makes escapes.
+func escapedTwice(plain string) bool {
+	for rest, found := plain, true; found; {
+		if _, rest, found = strings.Cut(rest, "%"); len(rest) < 2 {
+			continue
+		}
+		switch strings.ToLower(rest[:2]) {
+		case "2e", "2f", "5c", "3b", "25":
+			return true
+		}
+	}
+	return false
 }
 
 // cleanQuery reports whether a query is well-formed and escaped.

@@ -56,6 +56,20 @@ func TestResolve(t *testing.T) {
 		{"https://h", "./a", "", ""},
 		{"https://h", "a//b", "", ""},
 		{"https://h", "a/", "", ""},
+		{"https://h", "a;v=1/b;c", "", "https://h/a;v=1/b;c"},
+		{"https://h", "a%25b/100%25", "", "https://h/a%25b/100%25"},
+		{"https://h/api", "..;/admin", "", ""},
+		{"https://h/api", "..;a=b/admin", "", ""},
+		{"https://h/api", "x/..%3b/admin", "", ""},
+		{"https://h/api", "%2e%2E%3Bx/admin", "", ""},
+		{"https://h/api", ".;/a", "", ""},
+		{"https://h/api", "%252e%252e/admin", "", ""},
+		{"https://h/api", "%252E./admin", "", ""},
+		{"https://h/api", "..%252fadmin", "", ""},
+		{"https://h/api", "..%255cadmin", "", ""},
+		{"https://h/api", "..%253b/admin", "", ""},
+		{"https://h/api", "%25%32%65%25%32%65/admin", "", ""},
+		{"https://h/api", "%25252e/admin", "", ""},
 		{"https://h", "a\\b", "", ""},
 		{"https://h", "a%5cb", "", ""},
 		{"https://h", "a?b=c", "", ""},
@@ -90,7 +104,7 @@ func TestResolve(t *testing.T) {
 
 // Whatever the path, a request stays on the configured scheme, host and path.
 func FuzzResolve(f *testing.F) {
-	for _, s := range []string{"responses", "a/../b", "%2e%2e/x", "//h", "http://h", "a%2F..%2Fb", "x:y", "@h", ":80", "a?b", "%", "\x00"} {
+	for _, s := range []string{"responses", "a/../b", "%2e%2e/x", "//h", "http://h", "a%2F..%2Fb", "x:y", "@h", ":80", "a?b", "%", "\x00", "..;/x", "..%3b/x", "%252e%252e/x", "%25%32e/x"} {
 		f.Add(s, "alt=sse")
 	}
 	f.Fuzz(func(t *testing.T, path, query string) {
@@ -109,7 +123,19 @@ func FuzzResolve(f *testing.F) {
 		if again.Scheme != "https" || again.Host != "host.example:8443" || again.User != nil || again.Fragment != "" {
 			t.Errorf("resolve(%q, %q) leaves the host: %s", path, query, u)
 		}
-		clean := again.JoinPath().Path
+		once := again.JoinPath().Path
+		twice := once
+		if s, err := url.PathUnescape(once); err == nil {
+			twice = s
+		}
+		for _, seen := range []string{once, twice} {
+			for seg := range strings.SplitSeq(seen, "/") {
+				if seg, _, _ = strings.Cut(seg, ";"); seg == "." || seg == ".." {
+					t.Errorf("resolve(%q, %q) goes up: %s", path, query, u)
+				}
+			}
+		}
+		clean := once
 		if clean != "/base/v1" && !strings.HasPrefix(clean, "/base/v1/") {
 			t.Errorf("resolve(%q, %q) leaves the path: %s", path, query, clean)
 		}

@@ -296,7 +296,7 @@ func TestToolConfigurationIsChecked(t *testing.T) {
 		{`{station: {` + bound + `, settings: {units: celsius}}}`, "", ""},
 		{`{station: {` + bound + `, settings: {units: kelvin}}}`, "tools.station.settings: at '/units': value must be one of 'celsius', 'fahrenheit'", ""},
 		{`{station: {` + bound + `, settings: {unit: celsius}}}`, `tools.station.settings: additional properties 'unit' not allowed; did you mean "units"?`, ""},
-		{`{station: {targets: {apy: {url: "https://h"}}}}`, `tools.station.targets.apy: the plugin has no target of that name; did you mean "api"?`, ""},
+		{`{station: {targets: {apy: {url: "https://h"}}}}`, `tools.station.targets.apy: the plugin has no target of that name (it has api, archive); did you mean "api"?`, ""},
 		{`{statoin: {}}`, `tools.statoin: no plugin serves this tool type; did you mean "station"?`, ""},
 		{`{}`, "", "tools.station.targets.api: is not set"},
 		{`{station: {targets: {api: {url: "https://h"}}}}`, "", "tools.station.targets.archive: is not set"},

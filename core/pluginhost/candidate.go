@@ -59,8 +59,8 @@ func Find(path, interpreter string) (*Candidate, error) {
 		return nil, fmt.Errorf("%s: %w", program, err)
 	}
 	if len(c.Entry.Interpreter) > 0 {
-		if env := environmentRoot(c.Entry.Interpreter[0]); env != "" {
-			c.Entry.Read = []string{env}
+		if c.Entry.Read, err = interpreterDirs(c.Entry.Interpreter[0]); err != nil {
+			return nil, fmt.Errorf("%s: %w", program, err)
 		}
 	}
 	return c, nil
@@ -157,15 +157,22 @@ func interpreterOf(program, named string) ([]string, error) {
 			return nil, fmt.Errorf("its first line %q is not understood; name the interpreter with --interpreter", strings.TrimSpace(line))
 		}
 	}
+	// What the operator named or has installed may be a script that chooses; one
+	// that the author gives would be run here, unconfined.
+	mayChoose := named != "" || !strings.ContainsRune(words[0], '/')
 	if named == "" {
-		named = environmentOf(filepath.Dir(program), words[0])
+		if named = environmentOf(filepath.Dir(program), words[0]); named != "" {
+			mayChoose = false
+		}
 	}
-	words[0], err = findInterpreter(cmp.Or(named, words[0]))
+	words[0], err = findInterpreter(cmp.Or(named, words[0]), mayChoose)
 	return words, err
 }
 
 // environmentOf is the interpreter of the virtual environment that a Python
 // program has beside it, or that is active: there the packages it imports are.
+// A program that names its interpreter by a path gets this very one, so only an
+// environment of the same.
 func environmentOf(dir, name string) string {
 	if !strings.HasPrefix(filepath.Base(name), "python") {
 		return ""
@@ -176,7 +183,7 @@ func environmentOf(dir, name string) string {
 		}
 		for _, python := range []string{filepath.Base(name), "python3", "python"} {
 			path := filepath.Join(env, "bin", python)
-			if info, err := os.Stat(path); err == nil && executable(info) {
+			if info, err := os.Stat(path); err == nil && executable(info) && (!strings.ContainsRune(name, '/') || sameProgram(path, name)) {
 				return path
 			}
 		}
@@ -184,20 +191,17 @@ func environmentOf(dir, name string) string {
 	return ""
 }
 
-// environmentRoot is the virtual environment that a Python interpreter belongs
-// to, "" for one of the system.
-func environmentRoot(interpreter string) string {
-	root := filepath.Dir(filepath.Dir(interpreter))
-	if _, err := os.Stat(filepath.Join(root, "pyvenv.cfg")); err != nil {
-		return ""
-	}
-	return root
+// sameProgram reports whether two paths lead to one file.
+func sameProgram(a, b string) bool {
+	x, err := filepath.EvalSymlinks(a)
+	y, err2 := filepath.EvalSymlinks(b)
+	return err == nil && err2 == nil && x == y
 }
 
 // findInterpreter makes a name or path absolute. Links stay: Python finds its
 // environment by the name it is called by. In the place of a script that chooses
-// among installed versions comes the program that it chooses.
-func findInterpreter(name string) (string, error) {
+// among installed versions comes the program that it chooses, if mayChoose.
+func findInterpreter(name string, mayChoose bool) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return "", fmt.Errorf("its interpreter %q is not there; install it, or name another one with --interpreter", name)
@@ -207,7 +211,7 @@ func findInterpreter(name string) (string, error) {
 	}
 	question := map[string][]string{"python": {"-c", "import sys; print(sys.executable)"}, "node": {"-p", "process.execPath"}}
 	for language, args := range question {
-		if !strings.HasPrefix(filepath.Base(path), language) {
+		if !mayChoose || !strings.HasPrefix(filepath.Base(path), language) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), describeWait)

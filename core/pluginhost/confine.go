@@ -1,14 +1,12 @@
 package pluginhost
 
 import (
-	"bufio"
 	"cmp"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -49,8 +47,8 @@ var libraries = []string{"/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "
 // nobody: Landlock before version 9 does not know sockets that are files, and
 // the gateway's control socket and those of other plugins are such. Its
 // directory belongs to it alone; of other processes it sees none, unless it may
-// start some. Memory, descriptors and threads are limited; see guard for what
-// the kernel does not count.
+// start some. It ends with the gateway. Memory, descriptors and threads are
+// limited; see guard for what the kernel does not count.
 func policy(l Launch, file *os.File) (confine.Policy, error) {
 	p := confine.Policy{
 		SocketDirs: []string{l.Dir},
@@ -88,7 +86,7 @@ func policy(l Launch, file *os.File) (confine.Policy, error) {
 			return p, err
 		}
 		p.ExecFiles = append(p.ExecFiles, programs...)
-		read = append(read, interpreterReads(l.Interpreter[0])...)
+		read = append(read, interpreterReads()...)
 		if l.Files == "" {
 			read = append(read, l.Path)
 		}
@@ -184,47 +182,9 @@ func interpreterPrograms(interpreter string) ([]string, error) {
 	return []string{interpreter, loader}, nil
 }
 
-// interpreterReads is what an interpreter has to read to run a script: the
-// libraries of the system, its own, and those of the virtual environment that
-// it belongs to. Whatever does not exist is left out.
-func interpreterReads(interpreter string) []string {
-	reads := slices.Clone(libraries)
-	reads = append(reads, "/etc/ssl/openssl.cnf", "/usr/share/nodejs", "/usr/share/javascript", "/etc/python3")
-	add := func(program string) {
-		prefix := filepath.Dir(filepath.Dir(program))
-		switch prefix {
-		case "/", "/usr", "/usr/local": // the libraries above
-		default:
-			reads = append(reads, prefix)
-		}
-	}
-	// The environment of a python keeps a link to the base program in its bin.
-	prefix := filepath.Dir(filepath.Dir(interpreter))
-	if home, ok := pythonHome(filepath.Join(prefix, "pyvenv.cfg")); ok {
-		reads = append(reads, prefix)
-		add(filepath.Join(home, "python3"))
-	}
-	if real, err := filepath.EvalSymlinks(interpreter); err == nil {
-		add(real)
-	}
-	slices.Sort(reads)
-	return existing(slices.Compact(reads)...)
-}
-
-// pythonHome is the directory of the base program that a virtual environment
-// names.
-func pythonHome(cfg string) (string, bool) {
-	f, err := os.Open(cfg)
-	if err != nil {
-		return "", false
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		k, v, _ := strings.Cut(lines.Text(), "=")
-		if strings.TrimSpace(k) == "home" && filepath.IsAbs(strings.TrimSpace(v)) {
-			return strings.TrimSpace(v), true
-		}
-	}
-	return "", true
+// interpreterReads is what every interpreter has to read to run a script: the
+// libraries of the system. Its own were found when the plugin was added; the
+// list keeps them, see interpreterDirs. Whatever does not exist is left out.
+func interpreterReads() []string {
+	return existing(slices.Concat(libraries, []string{"/etc/ssl/openssl.cnf", "/usr/share/nodejs", "/usr/share/javascript", "/etc/python3"})...)
 }

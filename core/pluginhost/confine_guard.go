@@ -11,11 +11,24 @@ import (
 // processes of a user together, or not at all.
 const (
 	guardEvery = 250 * time.Millisecond
-	socketMost = 256 // entries of its directory
+	guardClose = 50 * time.Millisecond // for who uses more than half of its memory
+	socketMost = 256                   // entries of its directory
+
+	// beyondLimit is what a process may use above its memory: the stack of its
+	// first thread and code that it made are none that the limit counts.
+	beyondLimit = 128 << 20
 )
 
-// guard ends the process when it floods the machine with threads, or the file
-// system with empty files. It returns when the process is dead.
+// usage is what a process has at the moment.
+type usage struct {
+	threads int
+	memory  int64 // bytes that are its own wherever they are, with the tables of its pages
+}
+
+// guard ends the process when it floods the machine with threads, the file
+// system with empty files, or the memory with pages that it writes and then
+// declares constant, which the kernel's limit counts no more. It returns when
+// the process is dead.
 func (p *program) guard() {
 	// Landlock knows the directory by its inode, which the kernel forgets when
 	// memory is short and nobody holds it: then the process could not read what
@@ -23,7 +36,8 @@ func (p *program) guard() {
 	if self, err := os.Open(fmt.Sprintf("/proc/%d", p.pid)); err == nil {
 		defer self.Close()
 	}
-	tick := time.NewTicker(guardEvery)
+	interval := guardEvery
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -31,29 +45,52 @@ func (p *program) guard() {
 			return
 		case <-tick.C:
 		}
-		if excess := p.excess(); excess != "" {
+		used, excess := p.excess()
+		if excess != "" {
 			p.stderr.blame(excess)
 			_ = p.Kill(context.Background())
 			return
 		}
+		if every := p.watchEvery(used); every != interval {
+			tick.Reset(every)
+			interval = every
+		}
 	}
 }
 
+// watchEvery is how often to look at a process that uses so much memory.
+func (p *program) watchEvery(used int64) time.Duration {
+	if p.memory > 0 && used > p.memory/2 {
+		return guardClose
+	}
+	return guardEvery
+}
+
 // excess says, as the rest of a sentence about the plugin, what the process has
-// too much of.
-func (p *program) excess() string {
-	if n := threadsOf(p.pid); n > threads {
-		return fmt.Sprintf("it had %d threads; at most %d are possible", n, threads)
+// too much of, and how much memory that of its processes uses that has most.
+func (p *program) excess() (used int64, reason string) {
+	own := usageOf(p.pid)
+	if own.threads > threads {
+		return own.memory, fmt.Sprintf("it had %d threads; at most %d are possible", own.threads, threads)
+	}
+	used = own.memory
+	if p.programs {
+		for _, pid := range groupOf(p.pid) {
+			used = max(used, usageOf(pid).memory)
+		}
+	}
+	if p.memory > 0 && used > p.memory+beyondLimit {
+		return used, fmt.Sprintf("it used %d MiB of memory; %d MiB were accepted (requires.memory)", used>>20, p.memory>>20)
 	}
 	dir, err := os.Open(p.cmd.Dir)
 	if err != nil { // removed
-		return ""
+		return used, ""
 	}
 	defer dir.Close()
 	if names, _ := dir.Readdirnames(socketMost + 1); len(names) > socketMost {
-		return fmt.Sprintf("it made more than %d files; plugins write none", socketMost)
+		return used, fmt.Sprintf("it made more than %d files; plugins write none", socketMost)
 	}
-	return ""
+	return used, ""
 }
 
 // blame makes reason what the process ended of.

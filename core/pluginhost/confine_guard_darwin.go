@@ -1,4 +1,7 @@
 package pluginhost
 
-// threadsOf is not known here.
-func threadsOf(int) int { return 0 }
+// usageOf is not known here.
+func usageOf(int) usage { return usage{} }
+
+// groupOf is not known here.
+func groupOf(int) []int { return nil }

@@ -5,20 +5,55 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
-// threadsOf is the number of threads of process pid, 0 if unknown.
-func threadsOf(pid int) int {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// usageOf is what process pid has, nothing if unknown.
+func usageOf(pid int) usage {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0
+		return usage{}
 	}
-	rest := stat[bytes.LastIndexByte(stat, ')')+1:] // the name may hold anything
-	const field = 17                                // of those after the name in parentheses
-	fields := bytes.Fields(rest)
-	if len(fields) <= field {
-		return 0
+	var u usage
+	for line := range bytes.Lines(status) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		fields := bytes.Fields(value)
+		if len(fields) == 0 {
+			continue
+		}
+		n, err := strconv.ParseInt(string(fields[0]), 10, 64)
+		if err != nil {
+			continue
+		}
+		switch string(key) {
+		case "Threads":
+			u.threads = int(n)
+		case "RssAnon", "RssShmem", "VmPTE", "VmSwap": // in KiB
+			u.memory += n << 10
+		}
 	}
-	n, _ := strconv.Atoi(string(fields[field]))
-	return n
+	return u
+}
+
+// groupOf are the processes of the group of process pid, which none of them can
+// leave.
+func groupOf(pid int) []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	var group []int
+	for _, name := range names {
+		n, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		if g, err := unix.Getpgid(n); err == nil && g == pid {
+			group = append(group, n)
+		}
+	}
+	return group
 }

@@ -112,7 +112,12 @@ func TestVirtualEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := confined(t, Launch{Path: script, Interpreter: []string{filepath.Join(env, "bin", "python3")}})
+	interpreter := filepath.Join(env, "bin", "python3")
+	reads, err := interpreterDirs(interpreter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := confined(t, Launch{Path: script, Interpreter: []string{interpreter}, Read: reads})
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if err == nil || lines[0] != "of the environment" {
 		t.Errorf("%v:\n%s", err, out)

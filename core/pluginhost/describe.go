@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
@@ -25,6 +27,14 @@ const (
 	describeBytes   = 1 << 20 // longest description
 	maxPluginName   = 64
 	nameExplanation = "use lower-case letters, digits, '-' and '_', at most 64"
+
+	versionCharacters  = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.+_-"
+	versionExplanation = "use letters, digits, '.', '+', '_' and '-', at most 64"
+
+	// Limits of the other texts of a manifest that are shown.
+	maxShown       = 256
+	maxShownPath   = 1024
+	maxShownValues = 256
 )
 
 // Described is what a plugin says of itself.
@@ -67,7 +77,54 @@ func ParseDescription(line []byte) (Described, error) {
 	if !validName(d.Name) {
 		return Described{}, fmt.Errorf("has the name %q: %s", shorten(d.Name), nameExplanation)
 	}
+	if err := d.checkTexts(); err != nil {
+		return Described{}, err
+	}
 	return d, nil
+}
+
+// checkTexts refuses what could make an operator read something else than what
+// is there: what is shown for consent and stands in messages is short, and has
+// neither line breaks nor control characters.
+func (d *Described) checkTexts() error {
+	for _, c := range d.Version {
+		if !strings.ContainsRune(versionCharacters, c) {
+			return fmt.Errorf("has the version %q: %s", shorten(d.Version), versionExplanation)
+		}
+	}
+	if len(d.Version) > maxPluginName {
+		return fmt.Errorf("has the version %q: %s", shorten(d.Version), versionExplanation)
+	}
+	type text struct {
+		key    string
+		values []string
+		most   int // bytes of each
+	}
+	texts := []text{
+		{"targets", d.Tool.Targets, maxPluginName},
+		{"scope", []string{d.Tool.Scope}, maxShown},
+		{"base_url", []string{d.Provider.BaseURL}, maxShown},
+		{"credential", []string{d.Provider.Credential.Scheme, d.Provider.Credential.Name}, maxShown},
+		{"carry", d.Provider.Carry, maxShown},
+		{"request_ids", d.Provider.RequestIDs, maxShown},
+		{"dialect", []string{d.Engine.Dialect}, maxPluginName},
+		{"formats", d.Engine.Formats, maxPluginName},
+		{"requires.read", d.Requires.Read, maxShownPath},
+	}
+	if o := d.Tool.Object; o != nil {
+		texts = append(texts, text{"object", []string{o.Field, o.Kind, o.Privilege}, maxShown})
+	}
+	for _, t := range texts {
+		if len(t.values) > maxShownValues {
+			return fmt.Errorf("manifest: %s: has %d values; at most %d are allowed", t.key, len(t.values), maxShownValues)
+		}
+		for _, v := range t.values {
+			if len(v) > t.most || strings.ContainsFunc(v, func(c rune) bool { return !unicode.IsPrint(c) }) {
+				return fmt.Errorf("manifest: %s: %q must be printable, in one line of at most %d bytes", t.key, shorten(v), t.most)
+			}
+		}
+	}
+	return nil
 }
 
 func validName(s string) bool {

@@ -16,6 +16,10 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
@@ -309,6 +313,50 @@ func TestFailedStartSaysWhy(t *testing.T) {
 	wg.Wait()
 	if i := info(t, h, "exits"); i.State != Idle || !strings.Contains(i.LastError, "cannot find my heart") {
 		t.Errorf("info after the failed start = %+v", i)
+	}
+}
+
+// go-plugin takes a certificate in the handshake for one that it asked for,
+// and ends the program when it has not.
+func TestCertificateInTheHandshake(t *testing.T) {
+	t.Parallel()
+	h, _ := start(t, Config{Dirs: []string{plugins(t, "provider-certified", "provider-echo")}})
+	_, err := translator(t, h, "certified").Begin(t.Context(), turn("m"))
+	if !apierror.Is(err, apierror.Unavailable) || strings.Contains(apierror.From(err).Message, h.run.path) {
+		t.Errorf("Begin = %v, want unavailable, without the run directory", err)
+	}
+	if got, err := ask(t.Context(), translator(t, h, "echo"), "m", "fine"); got != "fine" || err != nil {
+		t.Errorf("another plugin = %q, %v", got, err)
+	}
+}
+
+func TestHandshakeForGoPlugin(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"1|1|unix|/a/b|grpc|":             "1|1|unix|/a/b|grpc",
+		"1|1|unix|/a/b|grpc|MIIB…|true|x": "1|1|unix|/a/b|grpc",
+		"1|1|unix|/a/b":                   "1|1|unix|/a/b",
+		"hello":                           "hello",
+		"":                                "",
+	} {
+		if got := handshake(in); got != want {
+			t.Errorf("handshake(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestNoBroker(t *testing.T) {
+	t.Parallel()
+	var opened []string
+	open := func(_ context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+		opened = append(opened, method)
+		return nil, nil
+	}
+	if _, err := withoutBroker(t.Context(), nil, nil, "/plugin.GRPCBroker/StartStream", open); status.Code(err) != codes.Unimplemented {
+		t.Errorf("the broker's stream: %v, want unimplemented", err)
+	}
+	if _, err := withoutBroker(t.Context(), nil, nil, "/sallyport.tool.v1.Tool/Call", open); err != nil || len(opened) != 1 {
+		t.Errorf("a call: %v, opened %q", err, opened)
 	}
 }
 

@@ -240,7 +240,10 @@ func (s *starter) run(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Setpgid = true // signals of the gateway's terminal do not reach it, and its children can be ended with it
+	// A session of its own: signals of the gateway's terminal do not reach it, its
+	// children can be ended with it, and where the kernel groups processes by
+	// session for their processor time, its threads together have one share.
+	cmd.SysProcAttr.Setsid = true
 	dieWithParent(cmd.SysProcAttr)
 	r := startRequest{cmd, make(chan error, 1)}
 	s.start <- r

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,6 +109,7 @@ func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*proces
 			cmd.Env = append(cmd.Env, spec.Env...) // cookie, versions, socket directory
 			cmd.Env = append(cmd.Env, boot.EnvHostPID+"="+strconv.Itoa(os.Getpid()))
 			proc.program = newProgram(cmd, h.starter, out)
+			proc.program.memory, proc.program.programs = cmp.Or(p.Requires.Memory, defaultMemory), p.Requires.Programs
 			abort = context.AfterFunc(h.ctx, func() { proc.program.Kill(context.Background()) })
 			return proc.program, nil
 		},
@@ -117,8 +120,10 @@ func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*proces
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
 		SyncStdout:       &lineWriter{f: out.stdout},
 		SyncStderr:       &lineWriter{f: out.line},
-		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
-			grpc.MaxCallRecvMsgSize(boot.MaxMessage), grpc.MaxCallSendMsgSize(boot.MaxMessage))},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(boot.MaxMessage), grpc.MaxCallSendMsgSize(boot.MaxMessage)),
+			grpc.WithChainStreamInterceptor(withoutBroker),
+		},
 	})
 	if err := proc.connect(p); err != nil {
 		err = fmt.Errorf("plugin %q %s", p.Name, proc.explain(err, patience))
@@ -132,9 +137,26 @@ func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*proces
 	return proc, nil
 }
 
+// withoutBroker keeps go-plugin from opening its broker's stream. Nothing of
+// ours uses it, and whatever a plugin sends there go-plugin keeps, with a
+// goroutine each.
+func withoutBroker(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasPrefix(method, "/plugin.GRPCBroker/") {
+		return nil, status.Error(codes.Unimplemented, "the gateway uses no broker")
+	}
+	return streamer(ctx, desc, cc, method, opts...)
+}
+
 // connect starts the process, checks that it answers, configures it, and makes
 // the client of its kind.
-func (pr *process) connect(p *plugin) error {
+func (pr *process) connect(p *plugin) (err error) {
+	// What a plugin says must not end the gateway, whatever go-plugin makes of it.
+	defer func() {
+		if v := recover(); v != nil {
+			pr.log.Error("starting a plugin panicked", "panic", v, "stack", string(debug.Stack()))
+			err = &startError{"said something in its handshake that cannot be handled; the gateway's log has more"}
+		}
+	}()
 	client, err := pr.client.Client()
 	if err != nil {
 		return err

@@ -29,6 +29,10 @@ type program struct {
 	starter *starter
 	stderr  *stderrLog
 	pid     int
+	// What guard holds it to: memory of each process in bytes, 0 for any, and
+	// whether there is more than one.
+	memory   int64
+	programs bool
 
 	handshake                *io.PipeReader // the first line of stdout, for go-plugin
 	toHandshake              *io.PipeWriter
@@ -103,12 +107,22 @@ func (p *program) readStdout() {
 		}
 		p.mu.Unlock()
 		if first {
-			io.WriteString(p.toHandshake, line+"\n")
+			io.WriteString(p.toHandshake, handshake(line)+"\n")
 			return
 		}
 		p.stderr.stdout(line)
 	})
 	p.toHandshake.Close()
+}
+
+// handshake is the part of a plugin's first line that go-plugin may see: its
+// versions, address and protocol. What can follow asks for TLS and for sharing
+// the connection; we use neither, and go-plugin crashes on a certificate that
+// nobody asked for.
+func handshake(line string) string {
+	const fields = 5
+	parts := strings.SplitN(line, "|", fields+1)
+	return strings.Join(parts[:min(len(parts), fields)], "|")
 }
 
 // wait owns the end of the process.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,8 +39,9 @@ type slot struct {
 	starting  *startCall
 	crashes   *crashes
 	restarts  int
-	ended     bool // a process did, without being asked to
-	lastError string
+	ended     bool   // a process did, without being asked to
+	lastError string // for the operator
+	lastTold  string // the same for clients
 	closed    bool
 }
 
@@ -102,7 +104,7 @@ func (s *slot) acquire(ctx context.Context) (*process, error) {
 }
 
 func (s *slot) brokenLocked(pause time.Duration) *apierror.Error {
-	e := unavailable(nil, "The plugin %q keeps crashing and is not started again for %s. Last: %s", s.key.name, pause.Round(time.Second), s.lastError)
+	e := unavailable(nil, "The plugin %q keeps crashing and is not started again for %s. Last: %s", s.key.name, pause.Round(time.Second), s.lastTold)
 	e.RetryAfter = pause
 	return e
 }
@@ -133,10 +135,13 @@ func (s *slot) start(call *startCall, pause time.Duration) {
 	defer s.mu.Unlock()
 	s.starting = nil
 	if err != nil && s.host.ctx.Err() == nil {
-		s.lastError = err.Error()
+		s.lastError, s.lastTold = err.Error(), s.told(err)
 		s.crashes.add(time.Now())
 		s.log.Error("plugin did not start", "error", err)
-		call.err = unavailable(err, "The %s.", told(err, s.key.name))
+		if s.lastTold == s.lastError {
+			err = nil // a log would say it twice
+		}
+		call.err = unavailable(err, "The %s.", s.lastTold)
 		return
 	}
 	if s.closed || err != nil {
@@ -151,11 +156,11 @@ func (s *slot) start(call *startCall, pause time.Duration) {
 
 // told is what a client hears of a failed start, as a sentence without its end.
 // Where the gateway keeps its files is no affair of theirs.
-func told(err error, name string) string {
+func (s *slot) told(err error) string {
 	if _, ok := errors.AsType[*trustError](err); ok {
-		return fmt.Sprintf("plugin %q is not run: its files are not the ones that were added; the gateway's log has more", name)
+		return fmt.Sprintf("plugin %q is not run: its files are not the ones that were added; the gateway's log has more", s.key.name)
 	}
-	return err.Error()
+	return strings.ReplaceAll(err.Error(), s.host.run.path, "…")
 }
 
 // adopt makes proc the process that takes calls. The lock is held.
@@ -182,6 +187,7 @@ func (s *slot) crashed(proc *process) {
 	}
 	s.cur, s.ended = nil, true
 	s.lastError = fmt.Sprintf("plugin %q %s", s.key.name, proc.program.exitReason(""))
+	s.lastTold = strings.ReplaceAll(s.lastError, s.host.run.path, "…")
 	if proc.served.Load() {
 		s.crashes.lost(time.Now(), time.Since(proc.started))
 	} else {

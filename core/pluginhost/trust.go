@@ -110,22 +110,6 @@ func (i *image) open() (*loaded, error) {
 	return &loaded{image: i, path: filepath.Join(i.copied, filepath.FromSlash(i.entry.Main)), files: i.copied}, nil
 }
 
-// checkInterpreter refuses an interpreter that others can change. It is not
-// pinned: the system's updates may replace it.
-func checkInterpreter(words []string) error {
-	if len(words) == 0 {
-		return nil
-	}
-	info, err := os.Stat(words[0])
-	if err != nil {
-		return fmt.Errorf("its interpreter: %w", err)
-	}
-	if err := pluginlock.CheckOwned(info); err != nil {
-		return fmt.Errorf("its interpreter %s %w", words[0], err)
-	}
-	return nil
-}
-
 // check tells, once the program runs, whether it is the one that load checked:
 // between the two somebody may have written into the file.
 func (l *loaded) check() error {

@@ -370,6 +370,17 @@ func TestInterpreterOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	installedPython := filepath.Join(dir, "opt", "bin", "python3")
+	linked, evil := filepath.Join(dir, "linked", ".venv"), filepath.Join(dir, "evil", ".venv")
+	ran := filepath.Join(dir, "ran")
+	for path, text := range map[string]string{installedPython: "\x7fELF of another", filepath.Join(evil, "bin/python3"): "#!/bin/sh\ntouch " + ran + "\necho /bin/sh\n"} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.MkdirAll(linked+"/bin", 0o755), os.Symlink(installedPython, linked+"/bin/python3")); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct{ in, dir, named, want, wrong string }{
 		{in: "\x7fELF", want: ""},
 		{in: "\x7fELF", named: "/bin/sh", wrong: "needs no interpreter"},
@@ -381,7 +392,11 @@ func TestInterpreterOf(t *testing.T) {
 		{in: "#!/usr/bin/env\n", wrong: "not understood"},
 		{in: "#!/usr/bin/env no-such-program-here\n", wrong: `interpreter "no-such-program-here" is not there`},
 		{in: "#!/usr/bin/env python3\n", dir: "env", want: filepath.Join(env, "bin/python3")},
-		{in: "#!/usr/bin/python3 -u\n", dir: "env", want: filepath.Join(env, "bin/python3") + " -u"},
+		{in: "#!/bin/sh -u\n", dir: "env", want: "/bin/sh -u"},
+		{in: "#!" + installedPython + " -u\n", dir: "env", want: installedPython + " -u"},
+		{in: "#!" + installedPython + " -u\n", dir: "linked", want: filepath.Join(linked, "bin/python3") + " -u"},
+		{in: "#!/usr/bin/env python3\n", dir: "evil", wrong: "is a script itself"},
+		{in: "#!" + filepath.Join(evil, "bin/python3") + "\n", wrong: "is a script itself"},
 		{in: "#!/usr/bin/env node\n", dir: "env", named: "/bin/sh", want: "/bin/sh"},
 		{in: "#!/bin/sh", want: "/bin/sh"},
 	}
@@ -400,6 +415,9 @@ func TestInterpreterOf(t *testing.T) {
 		if err != nil || !strings.HasSuffix(strings.Join(got, " "), tt.want) || (len(got) > 0) != (tt.want != "") {
 			t.Errorf("interpreterOf(%q) = %q, %v, want %q", tt.in, got, err, tt.want)
 		}
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("a script that the author calls python3 was run, unconfined")
 	}
 	if root := environmentRoot(filepath.Join(env, "bin/python3")); root != env {
 		t.Errorf("environmentRoot = %q, want %q", root, env)

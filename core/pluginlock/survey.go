@@ -14,7 +14,8 @@ import (
 // Survey hashes the files of the plugin whose main file is main below root, by
 // their slash-separated paths below root. What Excluded names is left out. It
 // refuses what a plugin may not be made of: files that others can change, links
-// to directories, pipes and devices, and more or larger ones than the limits.
+// to directories and out of the plugin's own, pipes and devices, and more or
+// larger ones than the limits.
 func Survey(root, main string) (map[string]string, error) {
 	s := survey{root: root, files: make(map[string]string)}
 	if dir, _, ok := strings.Cut(main, "/"); ok {
@@ -22,10 +23,14 @@ func Survey(root, main string) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.walk(dir, real); err != nil {
+		if s.dir, err = os.OpenRoot(real); err != nil {
 			return nil, err
 		}
-	} else if err := s.add(main, filepath.Join(root, main)); err != nil {
+		defer s.dir.Close()
+		if err := s.walk(dir, "."); err != nil {
+			return nil, err
+		}
+	} else if err := s.file(main); err != nil {
 		return nil, err
 	}
 	if s.files[main] == "" {
@@ -44,12 +49,15 @@ func Excluded(name string) bool {
 // survey is a Survey under way.
 type survey struct {
 	root  string
+	dir   *os.Root // of a plugin that is a directory
 	files map[string]string
 	total int64
 }
 
-// walk adds what is in the directory dir, called name below the root.
-func (s *survey) walk(name, dir string) error {
+// walk adds what is in the directory inside of the plugin's, called name below
+// the root.
+func (s *survey) walk(name, inside string) error {
+	dir := filepath.Join(s.dir.Name(), filepath.FromSlash(inside))
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -58,37 +66,49 @@ func (s *survey) walk(name, dir string) error {
 		if Excluded(e.Name()) {
 			continue
 		}
-		below, file := path.Join(name, e.Name()), filepath.Join(dir, e.Name())
+		below, in, file := path.Join(name, e.Name()), path.Join(inside, e.Name()), filepath.Join(dir, e.Name())
 		if e.IsDir() {
 			if err := checkSubdir(file); err != nil {
 				return err
 			}
-			err = s.walk(below, file)
-		} else {
-			err = s.add(below, file)
+			if err := s.walk(below, in); err != nil {
+				return err
+			}
+			continue
 		}
+		if err := checkPath(below); err != nil {
+			return fmt.Errorf("%q %w", file, err)
+		}
+		f, err := openIn(s.dir, in)
 		if err != nil {
+			return err
+		}
+		if err := s.add(below, f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *survey) add(name, file string) error {
+// file adds a plugin of one file, which may be a link.
+func (s *survey) file(name string) error {
+	file := filepath.Join(s.root, name)
 	if err := checkPath(name); err != nil {
-		return fmt.Errorf("%s %w", file, err)
-	}
-	if len(s.files) == MaxFiles {
-		return fmt.Errorf("%s has more than %d files", filepath.Join(s.root, path.Dir(name)), MaxFiles)
-	}
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		return fmt.Errorf("%s is a symbolic link to a directory; put the directory itself there", file)
+		return fmt.Errorf("%q %w", file, err)
 	}
 	f, err := open(file)
 	if err != nil {
 		return err
 	}
+	return s.add(name, f)
+}
+
+// add adds an open file and closes it.
+func (s *survey) add(name string, f *os.File) error {
 	defer f.Close()
+	if len(s.files) == MaxFiles {
+		return fmt.Errorf("%s has more than %d files", filepath.Join(s.root, path.Dir(name)), MaxFiles)
+	}
 	sum, stamp, err := Sum(f)
 	if err != nil {
 		return err

@@ -15,13 +15,13 @@ import (
 // Verify checks that every file of p below root is the one that was added. Files
 // whose stamp is known are not read again. A file that differs gives a *Changed.
 func (p *Plugin) Verify(root string) error {
-	return p.each(root, func(name, file string) error {
+	return p.each(root, func(name, file string, open func() (*os.File, error)) error {
 		if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() && CheckOwned(info) == nil {
 			if sum, ok := sums.find(StampOf(info)); ok && sum == p.Files[name] {
 				return nil
 			}
 		}
-		f, err := open(file)
+		f, err := open()
 		if err != nil {
 			return p.missing(root, name, err)
 		}
@@ -51,8 +51,8 @@ func (p *Plugin) Open(root string) (*os.File, Stamp, error) {
 // hold them yet. Each is checked while it is copied: what dest has when there is
 // no error is what was added, whatever happens below root at the same time.
 func (p *Plugin) Copy(root, dest string) error {
-	return p.each(root, func(name, file string) error {
-		f, err := open(file)
+	return p.each(root, func(name, _ string, open func() (*os.File, error)) error {
+		f, err := open()
 		if err != nil {
 			return p.missing(root, name, err)
 		}
@@ -88,14 +88,20 @@ func copyTo(to string, f *os.File) (digest string, err error) {
 }
 
 // each calls f for every file of p in order, after it has checked the
-// directories that the files are in.
-func (p *Plugin) each(root string, f func(name, file string) error) error {
+// directories that the files are in. open follows no link out of the directory
+// of a plugin that is one.
+func (p *Plugin) each(root string, f func(name, file string, open func() (*os.File, error)) error) error {
 	dir, prefix := root, ""
+	var own *os.Root
 	if top := p.Dir(); top != "" {
 		real, err := realDir(filepath.Join(root, top))
 		if err != nil {
 			return p.missing(root, top, err)
 		}
+		if own, err = os.OpenRoot(real); err != nil {
+			return p.missing(root, top, err)
+		}
+		defer own.Close()
 		dir, prefix = real, top+"/"
 	}
 	checked := map[string]bool{".": true}
@@ -107,7 +113,14 @@ func (p *Plugin) each(root string, f func(name, file string) error) error {
 				return p.missing(root, name, err)
 			}
 		}
-		if err := f(name, filepath.Join(dir, filepath.FromSlash(inside))); err != nil {
+		file := filepath.Join(dir, filepath.FromSlash(inside))
+		err := f(name, file, func() (*os.File, error) {
+			if own != nil {
+				return openIn(own, inside)
+			}
+			return open(file)
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package pluginlock
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,11 +62,22 @@ func TestSurveyRefuses(t *testing.T) {
 		do   func(root string) error
 		want string
 	}{
-		"a file of everybody":         {func(r string) error { return os.Chmod(r+"/w/lib/a.py", 0o666) }, "a.py is writable by everybody"},
-		"a directory of everybody":    {func(r string) error { return os.Chmod(r+"/w/lib", 0o777) }, "is writable by everybody"},
-		"the top of everybody":        {func(r string) error { return os.Chmod(r+"/w", 0o777) }, "is writable by everybody"},
-		"a link to a directory":       {func(r string) error { return os.Symlink("lib", r+"/w/more") }, "symbolic link to a directory"},
-		"a link to a shared place":    {func(r string) error { return os.Symlink(os.TempDir()+"/sallyport-no-such-file", r+"/w/x") }, "no such file"},
+		"a file of everybody":      {func(r string) error { return os.Chmod(r+"/w/lib/a.py", 0o666) }, "a.py is writable by everybody"},
+		"a directory of everybody": {func(r string) error { return os.Chmod(r+"/w/lib", 0o777) }, "is writable by everybody"},
+		"the top of everybody":     {func(r string) error { return os.Chmod(r+"/w", 0o777) }, "is writable by everybody"},
+		"a link to a directory":    {func(r string) error { return os.Symlink("lib", r+"/w/more") }, "symbolic link to a directory"},
+		"a link out of it":         {func(r string) error { return os.Symlink("/etc/passwd", r+"/w/data.txt") }, "data.txt is a symbolic link that does not stay in the plugin's directory"},
+		"a relative link out of it": {func(r string) error {
+			return errors.Join(os.WriteFile(r+"/x", nil, 0o644), os.Symlink("../../x", r+"/w/lib/x"))
+		}, "does not stay in the plugin's directory"},
+		"a way out through a link": {func(r string) error {
+			return errors.Join(os.RemoveAll(r+"/w/.venv"), os.Symlink("/etc", r+"/w/.venv"), os.Symlink(".venv/passwd", r+"/w/x"))
+		}, "does not stay in the plugin's directory"},
+		"a main file that is a link": {func(r string) error {
+			return errors.Join(os.Rename(r+"/w/plugin", r+"/p"), os.Symlink("../p", r+"/w/plugin"))
+		}, "does not stay in the plugin's directory"},
+		"a link to itself":            {func(r string) error { return os.Symlink("x", r+"/w/x") }, "does not stay in"},
+		"a link to nothing":           {func(r string) error { return os.Symlink("sallyport-no-such-file", r+"/w/x") }, "no such file"},
 		"a pipe":                      {func(r string) error { return mkfifo(r + "/w/pipe") }, "not a regular file"},
 		"no main file":                {func(r string) error { return os.Remove(r + "/w/plugin") }, "there is no such file"},
 		"a name that breaks messages": {func(r string) error { return os.WriteFile(r+"/w/a\nb", nil, 0o644) }, "character"},
@@ -116,12 +128,15 @@ func TestVerify(t *testing.T) {
 		"a directory made a link": {func(r string) error {
 			return errors.Join(os.Rename(r+"/w/lib", r+"/lib"), os.Symlink("../lib", r+"/w/lib"))
 		}, "is not a directory", false},
-		"a link to the same": {func(r string) error {
-			return errors.Join(os.Rename(r+"/w/lib/a.py", r+"/a.py"), os.Symlink("../../a.py", r+"/w/lib/a.py"))
+		"a link to the same inside": {func(r string) error {
+			return errors.Join(os.Rename(r+"/w/lib/a.py", r+"/w/lib/deep/a.py"), os.Symlink("deep/a.py", r+"/w/lib/a.py"))
 		}, "", false},
+		"a link to the same outside": {func(r string) error {
+			return errors.Join(os.Rename(r+"/w/lib/a.py", r+"/a.py"), os.Symlink("../../a.py", r+"/w/lib/a.py"))
+		}, "does not stay in the plugin's directory", false},
 		"the top made a link": {func(r string) error { return errors.Join(os.Rename(r+"/w", r+"/real"), os.Symlink("real", r+"/w")) }, "", false},
 		"a link to everybody's dir": {func(r string) error {
-			return errors.Join(os.Mkdir(r+"/open", 0o755), os.Chmod(r+"/open", 0o777), os.Rename(r+"/w/lib/a.py", r+"/open/a.py"), os.Symlink("../../open/a.py", r+"/w/lib/a.py"))
+			return errors.Join(os.Mkdir(r+"/w/open", 0o755), os.Chmod(r+"/w/open", 0o777), os.Rename(r+"/w/lib/a.py", r+"/w/open/a.py"), os.Symlink("../open/a.py", r+"/w/lib/a.py"))
 		}, "is writable by everybody", false},
 	}
 	for name, tt := range tests {
@@ -220,6 +235,59 @@ func TestSumOfAFileJustWritten(t *testing.T) {
 			t.Errorf("the digest after the change = %s, %v, was the same", second, err)
 		}
 		f.Close()
+	}
+}
+
+func TestCheckTree(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		do   func(dir string) error
+		want string
+	}{
+		"as it was":                {func(string) error { return nil }, ""},
+		"a link":                   {func(d string) error { return os.Symlink("/etc/passwd", d+"/x") }, ""},
+		"a link to nothing":        {func(d string) error { return os.Symlink("absent", d+"/x") }, ""},
+		"a file of everybody":      {func(d string) error { return os.Chmod(d+"/lib/deep/b.py", 0o666) }, `b.py" is writable by everybody`},
+		"a directory of everybody": {func(d string) error { return os.Chmod(d+"/lib/deep", 0o777) }, `deep" is writable by everybody`},
+		"itself":                   {func(d string) error { return os.Chmod(d, 0o777) }, "is writable by everybody"},
+		"the one above":            {func(d string) error { return os.Chmod(filepath.Dir(d), 0o777) }, "is writable by everybody"},
+		"no directory":             {os.RemoveAll, "no such file"},
+		"too many": {func(d string) error {
+			for i := range MaxTree {
+				if err := os.Symlink("x", fmt.Sprintf("%s/%d", d, i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, "more than 20000 files"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, _ := tree(t)
+			dir := filepath.Join(root, "w")
+			if err := tt.do(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := CheckTree(dir); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("CheckTree: %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func BenchmarkCheckTree(b *testing.B) {
+	dir := b.TempDir()
+	for i := range 5000 {
+		sub := fmt.Sprintf("%s/%d", dir, i/50)
+		if err := errors.Join(os.MkdirAll(sub, 0o755), os.WriteFile(fmt.Sprintf("%s/%d", sub, i), nil, 0o644)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if err := CheckTree(dir); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

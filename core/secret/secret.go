@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
@@ -32,6 +33,7 @@ type Value struct{ src *source }
 
 type source struct {
 	env, file string
+	hidden    bool // the name may be a secret itself, written in the wrong place
 
 	mu      sync.Mutex
 	text    func() string // nil until resolved
@@ -39,10 +41,14 @@ type source struct {
 }
 
 // Env is the secret in the environment variable name.
-func Env(name string) Value { return Value{&source{env: name}} }
+func Env(name string) Value {
+	return Value{&source{env: name, hidden: !isVariable(name) || likeKey(name)}}
+}
 
 // File is the secret in the file at path.
-func File(path string) Value { return Value{&source{file: path}} }
+func File(path string) Value {
+	return Value{&source{file: path, hidden: !strings.ContainsAny(path, `/\\.`) && likeKey(path)}}
+}
 
 // Of is a secret that is known already, such as one made a moment ago.
 func Of(text string) Value {
@@ -135,12 +141,30 @@ func (v Value) Warning() string {
 
 func (s *source) read(dir string) error {
 	if s.env != "" {
+		if !isVariable(s.env) {
+			return errVariable
+		}
+		name := s.env
+		if s.hidden {
+			name = hiddenName
+		}
 		text, ok := os.LookupEnv(s.env)
 		if !ok {
-			return fmt.Errorf("secret: environment variable %s is not set", s.env)
+			return fmt.Errorf("secret: environment variable %s is not set", name)
 		}
-		return s.set([]byte(text), "environment variable "+s.env)
+		return s.set([]byte(text), "environment variable "+name)
 	}
+	if !s.hidden {
+		return s.readFile(dir)
+	}
+	if s.readFile(dir) != nil {
+		return fmt.Errorf("secret: file %s cannot be read", hiddenName)
+	}
+	s.warning = ""
+	return nil
+}
+
+func (s *source) readFile(dir string) error {
 	path := s.file
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
@@ -204,6 +228,8 @@ func (v Value) MarshalYAML() (any, error) {
 	switch {
 	case v.src == nil:
 		return nil, nil
+	case v.src.hidden:
+		return Mask, nil
 	case v.src.env != "":
 		return map[string]string{"env": v.src.env}, nil
 	case v.src.file != "":

@@ -78,6 +78,8 @@ func TestUnmarshal(t *testing.T) {
 		{in: "key: {}", errors: "exactly one source"},
 		{in: "key: {env: [" + canary + "]}", errors: "plain text"},
 		{in: "key: {env: \"\"}", errors: "not empty"},
+		{in: "key: {env: " + canary + "}", errors: "is not a name; a secret itself must not stand here"},
+		{in: "key: {env: A_KEY }", source: "env A_KEY"},
 		{in: "key: {env: 5}", errors: "plain text"},
 		{in: "list:\n- {env: A}\nkey: |\n  " + canary, errors: "use {env: NAME}"},
 	}
@@ -213,6 +215,44 @@ func TestEqual(t *testing.T) {
 	for _, tt := range tests {
 		if got := tt.v.Equal(tt.text); got != tt.want {
 			t.Errorf("Equal(%q) = %v, want %v", tt.text, got, tt.want)
+		}
+	}
+}
+
+// Who writes a secret where its place belongs does not find it in the log.
+func TestMisplacedSecretsAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, v := range []Value{
+		Env("sk-proj-abc"), Env("ghp_16C7e42F292c6912E7"), Env("pass word"), File("sk-proj-abc"), File("ghp_16C7e42F292c6912E7"),
+	} {
+		name := strings.Fields(v.Source())[1]
+		v.Anchor(t.TempDir())
+		err := v.Resolve()
+		if err == nil || strings.Contains(err.Error(), name) {
+			t.Errorf("the error repeats %q: %v", name, err)
+		}
+		if b, err := yaml.Marshal(v); err != nil || strings.Contains(string(b), name) {
+			t.Errorf("the configuration that is shown repeats %q: %s, %v", name, b, err)
+		}
+	}
+	for _, v := range []Value{Env("OPENAI_API_KEY_FOR_TEAM_2"), File("secrets/openai-key-2024-prod"), File("openai-key"), File("key-for-2024-prod.txt")} {
+		_, name, _ := strings.Cut(v.Source(), " ")
+		if err := v.Resolve(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("the error does not name %q: %v", name, err)
+		}
+	}
+}
+
+func TestRedactURLs(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"base_url: https://x:PASSWORD@host/v1":            "base_url: https://***@host/v1",
+		"state: postgres://u:p@ss@db:5432/x?a=b":          "state: postgres://***@db:5432/x?a=b",
+		"https://token@host":                              "https://***@host",
+		"https://host/a@b, http://other:80 someone@there": "https://host/a@b, http://other:80 someone@there",
+	} {
+		if got := RedactURLs(in); got != want {
+			t.Errorf("RedactURLs(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

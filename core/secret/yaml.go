@@ -53,6 +53,9 @@ func (v *Value) unmarshal(n ast.Node) error {
 		return fmt.Errorf("the %s of a secret is a plain text, and not empty", key)
 	}
 	if key == "env" {
+		if !isVariable(s) {
+			return errVariable
+		}
 		*v = Env(s)
 	} else {
 		*v = File(s)

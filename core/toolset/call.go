@@ -87,7 +87,7 @@ func (s *Set) attempt(ctx context.Context, typ string, effect tool.Effect, run f
 		if !apierror.Is(err, apierror.Unavailable) || effect == tool.Once || ctx.Err() != nil {
 			break
 		}
-		s.toolset.log.Warn("tool plugin died; trying once more", "type", typ, "error", err)
+		s.toolset.log.Warn("tool plugin is not there; trying once more", "type", typ, "error", err)
 	}
 	return err
 }

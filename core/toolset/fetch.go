@@ -30,7 +30,11 @@ const (
 //
 // The plugin names a target, never a place: scheme, host and the path in front
 // come from the configuration. The key is added behind the last thing the
-// plugin said, and taken out of what comes back.
+// plugin said, and taken out of what comes back. So headers that ask for a
+// piece of the answer (Range), or that some services take another path or
+// method from (X-Original-URL, X-HTTP-Method-Override and their kin), are not
+// sent; paths that a service may read as "..", parameters that the target's URL
+// or credential sets, and headers that look like the credential's are refused.
 func (s *Set) fetch(ctx context.Context, a *authority, typ string, m tool.Manifest, name string, r tool.Outbound) (*tool.Inbound, error) {
 	if !slices.Contains(m.Targets, name) {
 		return nil, apierror.New(apierror.Invalid, "The plugin for %s tools asked for a target %q that its manifest does not name; %s.", typ, shorten(name), has(m.Targets))

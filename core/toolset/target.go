@@ -36,7 +36,7 @@ func (c Config) Bind(served []string, manifest func(typ string) tool.Manifest) (
 		m := manifest(typ)
 		for _, name := range slices.Sorted(maps.Keys(c[typ].Targets)) {
 			if !slices.Contains(m.Targets, name) {
-				errs = append(errs, fmt.Errorf("tools.%s.targets.%s: the plugin has no target of that name%s; %s", typ, name, meant(name, m.Targets), has(m.Targets)))
+				errs = append(errs, fmt.Errorf("tools.%s.targets.%s: the plugin has no target of that name (%s)%s", typ, name, has(m.Targets), meant(name, m.Targets)))
 			}
 		}
 		if _, err := settings.Check("the plugin for "+typ+" tools", m.Config, c[typ].Settings); err != nil {

@@ -297,7 +297,8 @@ func TestApplyThenExec(t *testing.T) {
 			}
 			got := inhabit(t, "exec", uid, inside)
 			done := map[string]bool{"read allowed": true, "list": true, "write beside": true, "remove": true, "mkdir": true, "listen unix": true, "exec self": true, "memory file": true, "listen abstract": true, "signal own group": true, "chmod": true, "datagrams": true, "stream pair": true,
-				"shared memory": true, "memory as a stack": true, "2 GiB": true, "empty file": true, "full file": true}
+				"shared memory": true, "memory as a stack": true, "2 GiB": true, "empty file": true, "full file": true,
+				"file without a name": true, "room on the disk": true, "buffer of a socket": true}
 			for name, v := range got {
 				// A socket with a name is covered from Landlock 9 on.
 				if strings.HasPrefix(name, "limit ") || name == "connect unix" {
@@ -316,7 +317,7 @@ func TestApplyThenExec(t *testing.T) {
 }
 
 // What a launcher does for a server that is not trusted: it may make sockets
-// and wait, and replace itself by itself.
+// and wait, and start nothing.
 func TestBecome(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {

@@ -77,8 +77,31 @@ func attempts(r room) map[string]func() error {
 			signal.Ignore(unix.SIGXFSZ)
 			return os.WriteFile(filepath.Join(r.Dir, "full"), []byte("x"), 0o600)
 		},
-		"own group": func() error { return unix.Setpgid(0, 0) },
-		"priority":  func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, 19) },
+		"file without a name": func() error {
+			fd, err := unix.Open(r.Dir, unix.O_TMPFILE|unix.O_RDWR, 0o600)
+			if err == nil {
+				unix.Close(fd)
+			}
+			return err
+		},
+		"room on the disk": func() error {
+			f, err := os.Create(filepath.Join(r.Dir, "room"))
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 4096)
+		},
+		"buffer of a socket": func() error {
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+			if err != nil {
+				return err
+			}
+			return unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
+		},
+		"outlive the parent": func() error { return unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0) },
+		"own group":          func() error { return unix.Setpgid(0, 0) },
+		"priority":           func() error { return unix.Setpriority(unix.PRIO_PROCESS, 0, 19) },
 		"exec self": func() error {
 			cmd := exec.Command(r.Self)
 			cmd.Env = []string{roleVar + "=hello"}

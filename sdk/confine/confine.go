@@ -12,8 +12,14 @@
 //
 // What stays possible: asking whether a path exists (stat), reading file
 // descriptors that are already open, filling a directory with empty files where
-// sockets are made, and using up CPU and memory within the limits. Close
-// descriptors before, and watch the clock and the directory from outside.
+// sockets are made, and using up CPU and memory within the limits. The kernel
+// does not count against MaxMemory what was written and is constant since, nor
+// what waits in sockets: some 200 KiB for each of MaxOpenFiles. Close
+// descriptors before, and watch the clock, the directory and the memory from
+// outside.
+//
+// System calls that are newer than this package do not exist for a confined
+// process.
 //
 // A launcher calls Become, which narrows the process and makes it a program
 // that knows nothing of this.
@@ -40,7 +46,8 @@ type Policy struct {
 	// empty when MaxFileSize is negative.
 	SocketDirs []string
 	// ExecFiles are single programs that are read and may take the place of
-	// this process, which does not allow new processes: see Exec.
+	// this process, which does not allow new processes: see Exec. In a launcher
+	// they do so once: see Become.
 	ExecFiles []string
 	Exec      bool // programs among ReadFiles and ReadDirs may be started, in new processes too, which stay in the process group
 

@@ -50,14 +50,17 @@ func probe() Report {
 	return r
 }
 
-func apply(p Policy) (Report, error) {
+func apply(p Policy) (Report, error) { return applyBefore(p, start{}) }
+
+// applyBefore is apply in a launcher, which starts a program with st.
+func applyBefore(p Policy, st start) (Report, error) {
 	r := probe()
 	if (r.Landlock == 0 || !r.Seccomp) && !p.AllowUnconfined {
 		return r, fmt.Errorf("confine: this kernel cannot narrow a process: %s", r)
 	}
 	// The filter is made before anything is given up: nothing of it may fail
 	// half way.
-	prog := filter(p, os.Getpid())
+	prog := filter(p, os.Getpid(), st)
 
 	// no_new_privs belongs to a thread; the filter below hands it to all.
 	runtime.LockOSThread()

@@ -13,8 +13,14 @@ import (
 // judge runs the filter of p over one system call.
 func judge(t *testing.T, p Policy, arch, nr uint32, args ...uint64) uint32 {
 	t.Helper()
+	return judgeStart(t, p, start{}, arch, nr, args...)
+}
+
+// judgeStart is judge for the filter of a launcher.
+func judgeStart(t *testing.T, p Policy, st start, arch, nr uint32, args ...uint64) uint32 {
+	t.Helper()
 	var ins []bpf.Instruction
-	for _, f := range filter(p, 4242) {
+	for _, f := range filter(p, 4242, st) {
 		ins = append(ins, bpf.RawInstruction{Op: f.Code, Jt: f.Jt, Jf: f.Jf, K: f.K}.Disassemble())
 	}
 	vm, err := bpf.NewVM(ins)
@@ -110,6 +116,35 @@ func TestFilter(t *testing.T) {
 		{"open to truncate", none, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDONLY | unix.O_TRUNC}, retEPERM},
 		{"open to write when wanted", writes, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDWR | unix.O_CREAT}, retAllow},
 		{"openat2", none, unix.SYS_OPENAT2, nil, retENOSYS},
+		{"openat2 beside sockets", sockets, unix.SYS_OPENAT2, nil, retENOSYS},
+		{"file without a name", sockets, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDWR | unix.O_TMPFILE}, retEPERM},
+		{"open a directory", sockets, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDONLY | unix.O_DIRECTORY}, retAllow},
+		{"file without a name when writing", writes, unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDWR | unix.O_TMPFILE}, retAllow},
+		{"room on the disk", sockets, unix.SYS_FALLOCATE, []uint64{3, unix.FALLOC_FL_KEEP_SIZE}, retEPERM},
+		{"room on the disk when writing", writes, unix.SYS_FALLOCATE, nil, retAllow},
+		{"room on the disk by ioctl", sockets, unix.SYS_IOCTL, []uint64{3, 0x4030582a}, retEPERM},
+		{"flags of a file by ioctl", sockets, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, retEPERM},
+		{"copy of a file by ioctl", sockets, unix.SYS_IOCTL, []uint64{3, unix.FICLONE}, retEPERM},
+		{"descriptor that does not wait", sockets, unix.SYS_IOCTL, []uint64{3, 0x5421}, retAllow}, // FIONBIO
+		{"flags of a file when writing", writes, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, retAllow},
+		{"attribute", sockets, unix.SYS_SETXATTRAT, nil, retEPERM},
+		{"removed attribute", sockets, unix.SYS_REMOVEXATTRAT, nil, retEPERM},
+		{"flags of a file", exec, unix.SYS_FILE_SETATTR, nil, retEPERM},
+		{"mount for a tree", exec, unix.SYS_OPEN_TREE_ATTR, nil, retEPERM},
+		{"list of mounts", net, unix.SYS_LISTMOUNT, nil, retEPERM},
+		{"highest known call", none, lastKnown, nil, retAllow},
+		{"call that is not known", none, lastKnown + 1, nil, retENOSYS},
+		{"call that is not known beside programs", exec, 999, nil, retENOSYS},
+		{"pages for a pipe", memory, unix.SYS_VMSPLICE, nil, retEPERM},
+		{"buffer of a socket", listens, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_SNDBUF}, retEPERM},
+		{"buffer of a socket, forced", listens, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}, retEPERM},
+		{"option of a socket", listens, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_REUSEADDR}, retAllow},
+		{"option of a protocol", listens, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_TCP, unix.SO_SNDBUF}, retAllow},
+		{"outlive the parent", exec, unix.SYS_PRCTL, []uint64{unix.PR_SET_PDEATHSIG, 0}, retEPERM},
+		{"outlive the parent by a signal that can be ignored", none, unix.SYS_PRCTL, []uint64{unix.PR_SET_PDEATHSIG, uint64(unix.SIGTERM)}, retEPERM},
+		{"end with the parent", exec, unix.SYS_PRCTL, []uint64{unix.PR_SET_PDEATHSIG, uint64(unix.SIGKILL)}, retAllow},
+		{"invite a tracer", exec, unix.SYS_PRCTL, []uint64{unix.PR_SET_PTRACER, 1}, retEPERM},
+		{"name a thread", none, unix.SYS_PRCTL, []uint64{unix.PR_SET_NAME}, retAllow},
 		{"chmod", none, unix.SYS_FCHMODAT, nil, retEPERM},
 		{"chmod when writing", writes, unix.SYS_FCHMODAT, nil, retAllow},
 		{"characters into a terminal", exec, unix.SYS_IOCTL, []uint64{0, tiocsti}, retEPERM},
@@ -134,6 +169,35 @@ func TestFilterForeignNumbers(t *testing.T) {
 		}
 		if got := judge(t, p, auditArch, foreignBit|unix.SYS_EXECVE); got != retENOSYS {
 			t.Errorf("x32 call: filter answers %#x, want %#x", got, retENOSYS)
+		}
+	}
+}
+
+// Only the launcher knows how to start the program; what starts more programs
+// needs no such thing.
+func TestFilterStartsOnce(t *testing.T) {
+	t.Parallel()
+	st := start{0xdeadbeef, 42}
+	becomes := Policy{ExecFiles: []string{"/x"}}
+	at := unix.AT_FDCWD
+	right := []uint64{uint64(withHigh(st.first, at)), 0, 0, 0, uint64(withHigh(st.second, unix.AT_EMPTY_PATH))}
+	tests := []struct {
+		what   string
+		policy Policy
+		nr     uint32
+		args   []uint64
+		want   uint32
+	}{
+		{"the start", becomes, unix.SYS_EXECVEAT, right, retAllow},
+		{"another start", becomes, unix.SYS_EXECVEAT, []uint64{uint64(uint32(at)), 0, 0, 0, unix.AT_EMPTY_PATH}, retEPERM},
+		{"half of it", becomes, unix.SYS_EXECVEAT, []uint64{right[0]}, retEPERM},
+		{"the other half", becomes, unix.SYS_EXECVEAT, []uint64{0, 0, 0, 0, right[4]}, retEPERM},
+		{"the older call", becomes, unix.SYS_EXECVE, right, retEPERM},
+		{"with programs", Policy{Exec: true}, unix.SYS_EXECVE, nil, retAllow},
+	}
+	for _, tt := range tests {
+		if got := judgeStart(t, tt.policy, st, auditArch, tt.nr, tt.args...); got != tt.want {
+			t.Errorf("%s: filter answers %#x, want %#x", tt.what, got, tt.want)
 		}
 	}
 }

@@ -11,12 +11,14 @@ type Program struct {
 	// script cannot be started by descriptor.
 	Descriptor int
 	Args       []string // the first is the name by which the program is called
-	// Parent is the process whose end ends the program; 0 means none.
+	// Parent is the process whose end ends the program, which cannot change
+	// that; 0 means none.
 	Parent int
 }
 
 // Become narrows this process to p.Policy and executes the program, with the
 // environment and standard streams as they are and every other descriptor
-// closed. It returns only when that fails; end the process then, which may be
+// closed. Unless the policy has Exec, the program starts none after it, not even
+// itself. It returns only when that fails; end the process then, which may be
 // narrowed in part.
 func Become(p Program) error { return become(p) }

@@ -3,6 +3,7 @@
 package confine
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,11 @@ func become(p Program) error {
 	// The thread that executes hands what it has to the program.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if _, err := Apply(pol); err != nil {
+	st, err := newStart()
+	if err != nil {
+		return err
+	}
+	if _, err := applyBefore(pol, st); err != nil {
 		return err
 	}
 	if p.Parent > 0 {
@@ -53,10 +58,23 @@ func become(p Program) error {
 	if p.Descriptor > 0 {
 		at, flags = p.Descriptor, unix.AT_EMPTY_PATH
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, uintptr(at), uintptr(unsafe.Pointer(path)),
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), uintptr(flags), 0)
+	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, withHigh(st.first, at), uintptr(unsafe.Pointer(path)),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), withHigh(st.second, flags), 0)
 	return &os.PathError{Op: "execute", Path: p.Path, Err: errno}
 }
+
+// newStart makes one that nobody guesses.
+func newStart() (start, error) {
+	b := make([]byte, 8)
+	if _, err := unix.Getrandom(b, 0); err != nil { // so few bytes come whole
+		return start{}, fmt.Errorf("confine: random number: %w", err)
+	}
+	return start{binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:])}, nil
+}
+
+// withHigh is an int argument with another high half, which the kernel does not
+// look at.
+func withHigh(high uint32, low int) uintptr { return uintptr(high)<<32 | uintptr(uint32(low)) }
 
 func execArguments(p Program) (path *byte, argv, envp []*byte, err error) {
 	name := p.Path

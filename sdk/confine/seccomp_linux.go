@@ -17,9 +17,9 @@ var always = []uint32{
 	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 	unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_FANOTIFY_INIT, unix.SYS_FANOTIFY_MARK,
 	unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
-	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE,
-	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
-	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_OPEN_BY_HANDLE_AT,
+	unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_MOVE_MOUNT, unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR,
+	unix.SYS_FSOPEN, unix.SYS_FSCONFIG, unix.SYS_FSMOUNT, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR, unix.SYS_STATMOUNT, unix.SYS_LISTMOUNT,
+	unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_LISTNS, unix.SYS_LSM_SET_SELF_ATTR, unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_OPEN_BY_HANDLE_AT,
 	unix.SYS_KEXEC_LOAD, unix.SYS_KEXEC_FILE_LOAD, unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE,
 	unix.SYS_REBOOT, unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_SYSLOG,
 	unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_ADJTIMEX, unix.SYS_CLOCK_ADJTIME,
@@ -36,7 +36,9 @@ var always = []uint32{
 var attributes = []uint32{
 	unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT,
 	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR,
+	unix.SYS_SETXATTRAT, unix.SYS_REMOVEXATTRAT, unix.SYS_FILE_SETATTR,
 	unix.SYS_TRUNCATE, unix.SYS_MKNODAT, unix.SYS_MKDIRAT, unix.SYS_SYMLINKAT, unix.SYS_LINKAT, unix.SYS_RENAMEAT2,
+	unix.SYS_FALLOCATE, // takes room on the disk that no limit counts
 }
 
 // removals are refused to a process that does not even make sockets.
@@ -48,14 +50,24 @@ var programs = []uint32{unix.SYS_EXECVE, unix.SYS_EXECVEAT}
 // memoryFiles are memory that no limit counts, and programs that no rule names.
 var memoryFiles = []uint32{unix.SYS_MEMFD_CREATE, unix.SYS_MEMFD_SECRET}
 
+// lastKnown is the highest system call that these lists were made with. What
+// came later may undo any of them.
+const lastKnown = unix.SYS_RSEQ_SLICE_YIELD
+
 const (
 	cloneThread     = unix.CLONE_THREAD
 	cloneNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
 	opensForWrite   = unix.O_WRONLY | unix.O_RDWR | unix.O_CREAT | unix.O_TRUNC
 	sharedMemory    = unix.MAP_SHARED | unix.MAP_ANONYMOUS // also MAP_SHARED_VALIDATE, which has the bit of MAP_SHARED
 	socketType      = 0xf                                  // of the second argument of socket; the rest are flags
+	nameless        = unix.O_TMPFILE &^ unix.O_DIRECTORY   // makes a file without a name
 	tiocsti         = 0x5412                               // puts characters into the terminal's input
 	tioclinux       = 0x541c                               // pastes on a console
+
+	ioctlType  = 0xff00 // of a command of ioctl: whose it is
+	ioctlFiles = 'f' << 8
+	ioctlXFS   = 'X' << 8
+	ioctlBtrfs = 0x94 << 8
 
 	retAllow = uint32(unix.SECCOMP_RET_ALLOW)
 	retKill  = uint32(unix.SECCOMP_RET_KILL_PROCESS)
@@ -131,9 +143,14 @@ func without(mask uint32) func(*program) {
 	}
 }
 
+// start tells the start of the program in a launcher from every later one. It
+// fills the halves of arguments that the kernel leaves aside, and nothing keeps
+// it once the launcher is replaced. Zero means that there is no launcher.
+type start struct{ first, second uint32 }
+
 // filter writes the program for p, run by the process pid. A call of another
 // architecture's table kills the process: its numbers mean other things.
-func filter(p Policy, pid int) program {
+func filter(p Policy, pid int, st start) program {
 	var f program
 	f.load(offArch)
 	f.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, auditArch)
@@ -143,11 +160,19 @@ func filter(p Policy, pid int) program {
 		f.add(unix.BPF_JMP|unix.BPF_JGE|unix.BPF_K, 0, 1, foreignBit)
 		f.ret(retENOSYS)
 	}
+	f.add(unix.BPF_JMP|unix.BPF_JGT|unix.BPF_K, 0, 1, lastKnown)
+	f.ret(retENOSYS)
 	f.refuseAll(always, retEPERM)
 	f.refuseAll(archAlways, retEPERM)
 	// Its flags are behind a pointer, out of a filter's sight.
 	f.refuse(unix.SYS_CLONE3, retENOSYS)
-	f.when(unix.SYS_IOCTL, 1, differ(tiocsti, tioclinux))
+	f.when(unix.SYS_PRCTL, 0, func(b *program) {
+		b.refuse(unix.PR_SET_PTRACER, retEPERM)
+		b.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, unix.PR_SET_PDEATHSIG)
+		b.ret(retAllow)
+		b.load(offArgs + 8)
+		equal(uint32(unix.SIGKILL))(b) // nobody outlives who started it
+	})
 
 	f.sockets(p)
 	if p.MaxMemory > 0 {
@@ -162,6 +187,9 @@ func filter(p Policy, pid int) program {
 	}
 	if !p.Exec || p.MaxMemory > 0 {
 		f.refuseAll(memoryFiles, retEPERM)
+	}
+	if p.MaxMemory > 0 { // a pipe keeps the pages when the process has them no more
+		f.refuse(unix.SYS_VMSPLICE, retEPERM)
 	}
 	self := uint32(pid)
 	f.when(unix.SYS_PRLIMIT64, 0, equal(0, self))
@@ -182,8 +210,22 @@ func filter(p Policy, pid int) program {
 	})
 	f.refuseAll(archProcesses, retEPERM)
 	f.refuse(unix.SYS_INOTIFY_ADD_WATCH, retEPERM)
-	if len(p.ExecFiles) == 0 {
+	switch {
+	case len(p.ExecFiles) == 0:
 		f.refuseAll(programs, retEPERM)
+	case st != start{}:
+		// A program started by another thread than the first would not end
+		// with its parent.
+		f.refuse(unix.SYS_EXECVE, retEPERM)
+		f.when(unix.SYS_EXECVEAT, 0, func(b *program) {
+			b.load(offArgs + 4) // the high half of the first argument
+			b.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, st.first)
+			b.ret(retEPERM)
+			b.load(offArgs + 8*4 + 4) // and of the last
+			b.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, st.second)
+			b.ret(retEPERM)
+			b.ret(retAllow)
+		})
 	}
 	// Not tkill: the threads are reached with it when Apply narrows a second
 	// time.
@@ -214,6 +256,13 @@ func (p *program) sockets(pol Policy) {
 			})
 		}
 		p.refuse(unix.SYS_CONNECT, retEPERM)
+		// What waits in a socket is memory that no limit counts.
+		p.when(unix.SYS_SETSOCKOPT, 1, func(b *program) {
+			b.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 1, 0, unix.SOL_SOCKET)
+			b.ret(retAllow)
+			b.load(offArgs + 16)
+			differ(unix.SO_SNDBUF, unix.SO_RCVBUF, unix.SO_SNDBUFFORCE, unix.SO_RCVBUFFORCE)(b)
+		})
 	default:
 		p.refuse(unix.SYS_SOCKET, retEPERM)
 		p.refuse(unix.SYS_SOCKETPAIR, retEPERM)
@@ -223,22 +272,30 @@ func (p *program) sockets(pol Policy) {
 // files refuses what a process that writes no files has no use for.
 func (p *program) files(pol Policy) {
 	if len(pol.WriteDirs) > 0 {
+		p.when(unix.SYS_IOCTL, 1, differ(tiocsti, tioclinux))
 		return
 	}
+	p.when(unix.SYS_IOCTL, 1, func(b *program) {
+		b.refuse(tiocsti, retEPERM)
+		b.refuse(tioclinux, retEPERM)
+		// Attributes and room on the disk by another way.
+		b.add(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, 0, 0, ioctlType)
+		differ(ioctlFiles, ioctlXFS, ioctlBtrfs)(b)
+	})
 	p.refuseAll(attributes, retEPERM)
 	p.refuseAll(archAttributes, retEPERM)
-	if len(pol.SocketDirs) > 0 {
-		return
+	refused := uint32(nameless)
+	if len(pol.SocketDirs) == 0 {
+		p.refuseAll(removals, retEPERM)
+		p.refuseAll(archRemovals, retEPERM)
+		if len(pol.WriteFiles) == 0 {
+			refused |= opensForWrite
+		}
 	}
-	p.refuseAll(removals, retEPERM)
-	p.refuseAll(archRemovals, retEPERM)
-	if len(pol.WriteFiles) > 0 {
-		return
-	}
-	p.refuse(unix.SYS_OPENAT2, retENOSYS)
-	p.when(unix.SYS_OPENAT, 2, without(opensForWrite))
+	p.refuse(unix.SYS_OPENAT2, retENOSYS) // its flags are behind a pointer
+	p.when(unix.SYS_OPENAT, 2, without(refused))
 	if sysOpen != 0 {
-		p.when(sysOpen, 1, without(opensForWrite))
+		p.when(sysOpen, 1, without(refused))
 	}
 }
 

@@ -2,6 +2,7 @@ package tool
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -21,9 +22,10 @@ type desk struct {
 	sending sync.Mutex
 	send    func(*toolv1.ToPlugin) error
 
-	work sync.WaitGroup
-	mu   sync.Mutex
-	jobs map[uint64]*job
+	work  sync.WaitGroup
+	mu    sync.Mutex
+	jobs  map[uint64]*job // those that have no end yet
+	owing int             // those whose end is not sent; a plugin that does not read holds them up
 }
 
 // job is one Host call under way.
@@ -45,22 +47,28 @@ func newDesk(h *Host, send func(*toolv1.ToPlugin) error, log *slog.Logger) *desk
 func (d *desk) wait() { d.work.Wait() }
 
 // begin starts a Host call. An error ends the whole stream.
+//
+// A plugin may begin its next call when it has the end of another, a moment
+// before the gateway knows that this end was sent. Ends are sent one at a time
+// and counted down within that, so there is one such moment: owing may be one
+// more than maxHostCalls, and never grows beyond.
 func (d *desk) begin(ctx context.Context, call *toolv1.HostCall) error {
 	ctx, stop := context.WithCancel(ctx)
 	j := &job{desk: d, id: call.GetId(), stop: stop, freed: make(chan struct{}, 1)}
 	d.mu.Lock()
-	n, double := len(d.jobs), d.jobs[j.id] != nil
-	if n < maxHostCalls && !double {
+	many, double := len(d.jobs) >= maxHostCalls || d.owing > maxHostCalls, d.jobs[j.id] != nil
+	if !many && !double {
 		d.jobs[j.id] = j
+		d.owing++
 	}
 	d.mu.Unlock()
 	switch {
 	case double:
 		stop()
 		return broken("used the id of a Host call twice")
-	case n >= maxHostCalls:
+	case many:
 		stop()
-		return broken("has too many Host calls under way")
+		return broken(fmt.Sprintf("has more than %d Host calls without their end, or does not read what it asked for", maxHostCalls))
 	}
 	d.work.Go(func() {
 		defer stop()
@@ -75,8 +83,7 @@ func (d *desk) begin(ctx context.Context, call *toolv1.HostCall) error {
 		d.mu.Lock()
 		delete(d.jobs, j.id)
 		d.mu.Unlock()
-		// When this fails the stream is over, and the plugin knows.
-		_ = d.write(&toolv1.ToPlugin{Frame: &toolv1.ToPlugin_End{End: end}})
+		d.end(end)
 	})
 	return nil
 }
@@ -113,6 +120,17 @@ func (d *desk) write(f *toolv1.ToPlugin) error {
 	d.sending.Lock()
 	defer d.sending.Unlock()
 	return d.send(f)
+}
+
+// end sends the end of a Host call, which then no longer counts.
+func (d *desk) end(e *toolv1.HostEnd) {
+	d.sending.Lock()
+	defer d.sending.Unlock()
+	// When this fails the stream is over, and the plugin knows.
+	_ = d.send(&toolv1.ToPlugin{Frame: &toolv1.ToPlugin_End{End: e}})
+	d.mu.Lock()
+	d.owing--
+	d.mu.Unlock()
 }
 
 // piece sends a part of the answer once the window has room for it.

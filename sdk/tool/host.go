@@ -80,7 +80,10 @@ type Entry struct {
 }
 
 // Outbound is a request to one of the operator's named targets. The gateway
-// adds host and credential.
+// adds host and credential. Range, and headers by which some services take
+// another path or method (X-Original-URL, X-HTTP-Method-Override), are not sent
+// either. A parameter of Query that the target's URL or credential sets is an
+// error.
 type Outbound struct {
 	Method string      `json:"method"`           // GET, HEAD, POST, PUT, PATCH or DELETE; "" means GET, or POST with a Body
 	Path   string      `json:"path"`             // below the target's own, escaped: "v1/hours"; no slash in front, no "..". "" is the target itself

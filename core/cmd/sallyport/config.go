@@ -3,15 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gateway"
+	"github.com/sallyport-gateway/sallyport/core/secret"
 )
 
 // configFlag adds --config to a command.
@@ -104,7 +107,12 @@ func configCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return yaml.NewEncoder(cmd.OutOrStdout(), yaml.OmitEmpty(), yaml.Indent(2), yaml.IndentSequence(true)).Encode(cfg)
+		var text strings.Builder
+		if err := yaml.NewEncoder(&text, yaml.OmitEmpty(), yaml.Indent(2), yaml.IndentSequence(true)).Encode(cfg); err != nil {
+			return err
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), secret.RedactURLs(text.String()))
+		return err
 	}
 	return group(&cobra.Command{Use: "config", Short: "look at the configuration"}, show)
 }

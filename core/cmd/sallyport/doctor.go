@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,9 +42,11 @@ func doctorCommand() *cobra.Command {
 			d.ok("configuration", "%s", describeFile(cfg))
 		}
 		d.confinement(cfg)
+		running := false
 		if err == nil {
 			d.plugins(cfg)
-			running := d.data(cfg)
+			d.whole(cmd.Context(), cfg)
+			running = d.data(cfg)
 			d.address("listen", cfg.Listen.Address, running)
 			if cfg.Metrics != "" {
 				d.address("metrics", cfg.Metrics, running)
@@ -51,6 +54,10 @@ func doctorCommand() *cobra.Command {
 		}
 		if d.problems > 0 {
 			return fmt.Errorf("%d of these would stop `sallyport serve`", d.problems)
+		}
+		if running {
+			fmt.Fprintln(d.out, "\nA gateway runs over this data directory, so a second one would be refused. Nothing else would stop `sallyport serve`.")
+			return nil
 		}
 		fmt.Fprintln(d.out, "\nNothing would stop `sallyport serve`.")
 		return nil
@@ -143,6 +150,18 @@ func (d *doctor) plugins(cfg *config.Config) {
 	}
 	if !engine {
 		d.note("SQL engine", "none: tables cannot be queried; building it needs a C++ compiler (apt-get install g++, then make build)")
+	}
+}
+
+// whole looks at what only the parts together can tell, as `sallyport check`
+// does: settings against the plugins' schemas, grants, tables, secrets.
+func (d *doctor) whole(ctx context.Context, cfg *config.Config) {
+	warnings, err := gateway.Check(ctx, cfg)
+	if err != nil {
+		d.bad("configuration", "%v", err)
+	}
+	for _, line := range slices.Concat(cfg.NotInForce(), cfg.MissingSecrets(), warnings) {
+		d.note("configuration", "%s", line)
 	}
 }
 

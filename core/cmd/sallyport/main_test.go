@@ -165,13 +165,13 @@ func TestTokens(t *testing.T) {
 }
 
 func TestConfigShowHidesSecrets(t *testing.T) {
-	file := configFile(t, "connections: {x: {type: mcp, transport: http, url: http://127.0.0.1:1/, auth: {type: bearer, token: {env: SALLYPORT_TEST_CANARY}}}}\n")
+	file := configFile(t, "connections: {x: {type: mcp, transport: http, url: 'http://u:PASSWORD@127.0.0.1:1/', auth: {type: bearer, token: {env: SALLYPORT_TEST_CANARY}}}}\n")
 	t.Setenv("SALLYPORT_TEST_CANARY", "canary-2718281828")
 	code, out, errs := command(t, "config", "show", "--effective", "-c", file)
 	if code != 0 || !strings.Contains(out, "SALLYPORT_TEST_CANARY") || !strings.Contains(out, "127.0.0.1:8080") {
 		t.Errorf("got exit code %d, %q, %q", code, out, errs)
 	}
-	if strings.Contains(out+errs, "canary-2718281828") {
+	if strings.Contains(out+errs, "canary-2718281828") || strings.Contains(out+errs, "PASSWORD") {
 		t.Errorf("the secret is shown:\n%s", out)
 	}
 }

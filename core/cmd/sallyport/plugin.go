@@ -19,7 +19,6 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
-	"github.com/sallyport-gateway/sallyport/sdk/boot"
 )
 
 func pluginCommand() *cobra.Command {
@@ -301,76 +300,6 @@ func findListed(dirs []string, name string) (*listed, error) {
 
 func (l *listed) title() string {
 	return fmt.Sprintf("%s %s %s", l.described.Kind, l.described.Name, l.described.Version)
-}
-
-// print shows an operator what there is to accept.
-func (l *listed) print(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	row := func(name string, values ...string) {
-		if text := strings.Join(values, ", "); text != "" {
-			fmt.Fprintf(w, "  %s\t%s\n", name, text)
-		}
-	}
-	d := &l.described
-	fmt.Fprintln(w, strings.TrimSpace(l.title()))
-	row("from", filepath.Join(l.dir, l.entry.Top())+files(len(l.entry.Files)))
-	row("runs with", strings.Join(l.entry.Interpreter, " "))
-	switch d.Kind {
-	case boot.Tool:
-		t := &d.Tool
-		row("serves", fmt.Sprintf("tools of the type %q", t.Type))
-		if t.Object != nil {
-			row("callers need", fmt.Sprintf("%s on the %s that %s names", t.Object.Privilege, t.Object.Kind, t.Object.Field))
-		} else {
-			row("callers need", fmt.Sprintf("USE TOOL on tool %s", t.Type))
-		}
-		row("token scope", t.Scope)
-		if len(t.Targets) > 0 {
-			row("calls", strings.Join(t.Targets, ", ")+" (bind them under tools."+t.Type+".targets)")
-		}
-		row("settings", schemaKeys(t.Config)...)
-	case boot.Provider:
-		p := &d.Provider
-		row("serves", fmt.Sprintf("providers with `translator: %s`", p.Name))
-		row("base URL", p.BaseURL)
-		row("key", strings.TrimSpace(p.Credential.Scheme+" "+p.Credential.Name))
-		row("settings", schemaKeys(p.Settings)...)
-	case boot.Engine:
-		row("serves", fmt.Sprintf("SQL (%s) over %s", d.Engine.Dialect, strings.Join(d.Engine.Formats, ", ")))
-		row("reads", "the files of the catalog's tables")
-	}
-	row("may read", append(slices.Clone(l.entry.Read), d.Requires.Read...)...)
-	if d.Requires.Programs {
-		row("may start", "processes of its own program and of what it may read")
-	}
-	if d.Requires.Memory > 0 {
-		row("memory", fmt.Sprintf("up to %d MiB", d.Requires.Memory>>20))
-	}
-	row("else", "no network, no files, no other processes")
-	return w.Flush()
-}
-
-func files(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return fmt.Sprintf(" (%d files)", n)
-}
-
-// schemaKeys are the keys of a JSON Schema of an object.
-func schemaKeys(schema json.RawMessage) []string {
-	var s struct {
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	if json.Unmarshal(schema, &s) != nil {
-		return nil
-	}
-	var keys []string
-	for k := range s.Properties {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // someArgs is the Args of a command that takes between least and most of them;

@@ -141,8 +141,8 @@ func TestPluginAdd(t *testing.T) {
 		t.Error("a plugin was added that nobody accepted")
 	}
 	out := s.must("added tool weather 1.0", "add", "--yes", "--read", "/usr/share", dir)
-	for _, want := range []string{`tools of the type "weather"`, "USE TOOL on tool weather", "weather (bind them under tools.weather.targets)", "units",
-		"/usr/share, /etc", "up to 1024 MiB", "/bin/sh", "(2 files)"} {
+	for _, want := range []string{`tools of the type "weather"`, "USE TOOL on tool weather", "\"weather\" (bind them under tools.weather.targets)", `"units"`,
+		`may read      "/usr/share"`, `may read      "/etc"`, "up to 1024 MiB", "/bin/sh", "(2 files)"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("what is accepted lacks %q:\n%s", want, out)
 		}
@@ -211,12 +211,81 @@ func TestPluginAddRefuses(t *testing.T) {
 	s.refused("no such file", "add", "--yes", "--read", "/does/not/exist", forged)
 	s.refused(`is everything`, "add", "--yes", "--read", "/", forged)
 	s.refused("is not there", "add", "--yes", "--interpreter", "/does/not/exist", forged)
+	s.refused(`has the version "1\x1b[2J"`, "add", "--yes", s.script("tool-esc", "tool", `{"type":"esc","version":"1\u001b[2J"}`))
 	s.refused(`is of kind "oracle"`, "add", "--yes", s.script("strange", "oracle", `{}`))
 
 	if err := os.Chmod(s.dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	s.refused("is writable by everybody", "add", "--yes", s.script("tool-c", "tool", `{"type":"c","version":"1"}`))
+}
+
+// A link in a plugin's directory does not fetch what is the operator's.
+func TestPluginAddOfLinks(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	secret := filepath.Join(t.TempDir(), "shadow")
+	if err := os.WriteFile(secret, []byte("canary-of-the-operator"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{s.from, s.dir} { // elsewhere, and in the plugins directory already
+		plugin := s.script(filepath.Join(from, "tool-x", "plugin"), "tool", `{"type":"x","version":"1"}`)
+		if err := os.Symlink(secret, filepath.Join(filepath.Dir(plugin), "data.txt")); err != nil {
+			t.Fatal(err)
+		}
+		s.refused("data.txt is a symbolic link that does not stay in the plugin's directory", "add", "--yes", filepath.Dir(plugin))
+	}
+	if len(s.lock().Plugins) != 0 {
+		t.Error("a plugin with a link out of it is listed")
+	}
+	inside := s.script("tool-y/plugin", "tool", `{"type":"y","version":"1"}`)
+	bin := filepath.Join(filepath.Dir(inside), "node_modules", ".bin")
+	if err := errors.Join(os.MkdirAll(bin, 0o755), os.Symlink("../../plugin", filepath.Join(bin, "y"))); err != nil {
+		t.Fatal(err)
+	}
+	s.must("added tool y", "add", "--yes", filepath.Dir(inside))
+}
+
+// The operator sees what is not pinned, and each directory that is opened.
+func TestPluginAddWithAnEnvironment(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	plugin := s.script("tool-x/plugin", "tool", `{"type":"x","version":"1"}`)
+	env := filepath.Join(filepath.Dir(plugin), ".venv")
+	text, err := os.ReadFile(plugin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The interpreter is a shell that only bears the name.
+	text = bytes.Replace(text, []byte("#!/bin/sh"), []byte("#!/usr/bin/env python3"), 1)
+	if err := errors.Join(os.WriteFile(plugin, text, 0o755), os.MkdirAll(filepath.Join(env, "bin"), 0o755), os.Symlink("/bin/sh", filepath.Join(env, "bin", "python3"))); err != nil {
+		t.Fatal(err)
+	}
+	cfg := filepath.Join(env, "pyvenv.cfg")
+	if err := os.WriteFile(cfg, []byte("home = "+s.dir+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.refused("names the home", "add", "--yes", filepath.Dir(plugin))
+	if err := os.WriteFile(cfg, []byte("home = /usr/bin\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := s.must("added tool x 1", "add", "--yes", filepath.Dir(plugin))
+	for _, want := range []string{"(the virtual environment is trusted, not pinned)", "\nnot pinned: its virtual environment", `may read      "` + env + `"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("what is accepted lacks %q:\n%s", want, out)
+		}
+	}
+	if err := os.WriteFile(cfg, []byte("home = "+s.dir+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.lock().Find("tool-x/plugin").Read; !slices.Equal(got, []string{env}) {
+		t.Errorf("the list lets it read %q, want %q", got, env)
+	}
+	if err := errors.Join(os.WriteFile(cfg, nil, 0o644), os.Chmod(cfg, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	s.script("tool-x/more", "tool", "{}")
+	s.refused("pyvenv.cfg\" is writable by everybody", "add", "--yes", filepath.Dir(plugin))
 }
 
 // One bad plugin does not keep the others out, and those that are gone leave the

@@ -109,11 +109,14 @@ func (a *adder) add(path string) error {
 		return err
 	}
 	if here && before != nil { // what was accepted beside its files is not in the directory
-		if a.interpreter == "" && len(before.Interpreter) > 0 && len(c.Entry.Interpreter) > 0 {
-			c.Entry.Interpreter[0] = before.Interpreter[0]
+		if a.interpreter == "" && len(before.Interpreter) > 0 && len(c.Entry.Interpreter) > 0 && c.Entry.Interpreter[0] != before.Interpreter[0] {
+			if c, err = pluginhost.Find(path, before.Interpreter[0]); err != nil {
+				return err
+			}
 		}
 		if len(a.read) == 0 {
-			c.Entry.Read = before.Read
+			found := slices.DeleteFunc(c.Entry.Read, func(r string) bool { return slices.Contains(before.Read, r) })
+			c.Entry.Read = slices.Concat(before.Read, found)
 		}
 	}
 	c.Entry.Read = append(c.Entry.Read, a.read...)
@@ -156,6 +159,9 @@ func (a *adder) add(path string) error {
 		return err
 	}
 	fmt.Fprintf(a.out, "added %s\n", l.title())
+	if env := pluginhost.Environment(c.Entry.Interpreter); env != "" {
+		fmt.Fprintf(a.out, "not pinned: its virtual environment %q; whoever can write there decides what the plugin does\n", env)
+	}
 	if !a.quiet {
 		fmt.Fprintln(a.out, "A gateway that runs already uses it after its next start.")
 	}
@@ -182,7 +188,7 @@ func (a *adder) check(c *pluginhost.Candidate, here bool) (*pluginlock.Plugin, e
 	}
 	target := filepath.Join(a.to, c.Entry.Top())
 	if _, err := os.Lstat(target); !here && err == nil {
-		return nil, fmt.Errorf("%s is there already and is no plugin that was added as %s; remove it, or rename yours", target, c.Entry.Main)
+		return nil, fmt.Errorf("%s is there already, and no plugin was added as %s: delete that file (rm -r %s) or rename yours", target, c.Entry.Main, target)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

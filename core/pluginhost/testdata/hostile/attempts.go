@@ -66,10 +66,19 @@ func try(t targets, fds []int) map[string]string {
 	add("write own process", write("/proc/self/exe"))
 	add("replace own program", os.Rename(t.Own, t.Own+"-"))
 	add("chmod", os.Chmod(t.Lock, 0o644))
+	add("mode by attribute", accessList(t.Lock))
 	add("run other plugin", exec.Command(t.Other, "describe").Run())
 	add("shell", exec.Command("/bin/sh", "-c", "exit 0").Run())
 	add("file in own directory", write(filepath.Join(os.TempDir(), "big")))
 	add("link in own directory", os.Symlink("/etc/passwd", filepath.Join(os.TempDir(), "link")))
+	add("room on the disk", room())
+	add("file without a name", func() error {
+		fd, err := unix.Open(os.TempDir(), unix.O_TMPFILE|unix.O_RDWR, 0o600)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
+	}())
 	add("shared memory file", write("/dev/shm/sallyport-hostile"))
 
 	add("memory", memory(unix.MAP_PRIVATE))
@@ -84,6 +93,9 @@ func try(t targets, fds []int) map[string]string {
 		return err
 	}())
 	add("system v memory", sysv())
+	add("memory of a socket", socketBuffer())
+	add("memory of a pipe", pipePages())
+	add("outlive the gateway", unix.Prctl(unix.PR_SET_PDEATHSIG, 0, 0, 0, 0))
 	add("processes", processes(20))
 	add("leave the group", func() error { return unix.Setpgid(0, 0) }())
 	return out
@@ -242,9 +254,9 @@ func processes(n int) error {
 	return nil
 }
 
-// flood takes as much as it gets, keeps it for a time, and says so when nobody
-// stopped it.
-func flood(what string, hold time.Duration) string {
+// flood takes as much as it gets, of memory no more than size, keeps it for a
+// time, and says so when nobody stopped it.
+func flood(what string, size int, hold time.Duration) string {
 	switch what {
 	case "threads":
 		debug.SetMaxThreads(100_000)
@@ -262,6 +274,22 @@ func flood(what string, hold time.Duration) string {
 				return verdict(err)
 			}
 			f.Close()
+		}
+		time.Sleep(hold)
+	case "constant":
+		// Memory that nothing can be written to is not counted as the process's.
+		const block = 16 << 20
+		for taken := 0; taken < size; taken += block {
+			m, err := unix.Mmap(-1, 0, block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+			if err != nil {
+				return verdict(err)
+			}
+			for i := 0; i < block; i += 4096 {
+				m[i] = 1
+			}
+			if err := unix.Mprotect(m, unix.PROT_READ); err != nil {
+				return verdict(err)
+			}
 		}
 		time.Sleep(hold)
 	case "memory":

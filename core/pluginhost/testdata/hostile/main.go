@@ -46,8 +46,13 @@ func main() {
 			}
 			json.NewEncoder(os.Stdout).Encode(try(t, openAtStart()))
 			return
-		case "flood-threads", "flood-files":
-			fmt.Println(flood(strings.TrimPrefix(os.Args[1], "flood-"), 0))
+		case "flood-threads", "flood-files", "flood-constant":
+			// The limit that a plugin has, only smaller, and twice as much taken.
+			const limit = 256 << 20
+			if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+				panic(err)
+			}
+			fmt.Println(flood(strings.TrimPrefix(os.Args[1], "flood-"), 2*limit, 0))
 			return
 		}
 	}
@@ -73,8 +78,12 @@ func (h hostile) Call(_ context.Context, c tool.Call, _ *tool.Host) (tool.Result
 	case "become":
 		err := syscall.Exec("/bin/sh", []string{"sh", "-c", "exit 0"}, nil)
 		return tool.Text(verdict(err)), nil
+	case "again":
+		// A thread that is not the first forgets that it ends with its parent.
+		err := syscall.Exec("/proc/self/exe", []string{"hostile", "nap"}, nil)
+		return tool.Text(verdict(err)), nil
 	}
-	return tool.Text(flood(c.Function, 10*time.Second)), nil
+	return tool.Text(flood(c.Function, 3<<30, 10*time.Second)), nil
 }
 
 // openAtStart lists the descriptors that the program got beside the standard

@@ -4,7 +4,11 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +36,19 @@ func main() {
 	case "engine":
 		engine.Serve(engine.Manifest{Name: name, Version: "1.2.3", Dialect: "none"}, sql{})
 	}
+}
+
+// certificate is what a plugin that insists on TLS says in its handshake.
+func certificate() string {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.CreateCertificate(nil, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{}, public, private)
+	if err != nil {
+		panic(err)
+	}
+	return base64.RawStdEncoding.EncodeToString(der)
 }
 
 // misbehave does what the plugin's name says, before anything is served.
@@ -82,6 +99,9 @@ func misbehave(name string, describing bool) {
 		time.Sleep(time.Hour)
 	case "version":
 		fmt.Println("1|2|unix|/nowhere|grpc|")
+		time.Sleep(time.Hour)
+	case "certified":
+		fmt.Printf("1|1|unix|%s/nobody|grpc|%s\n", os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), certificate())
 		time.Sleep(time.Hour)
 	case "panics":
 		panic("no luck today")
