@@ -48,8 +48,9 @@ func TestMetricsOfPlugins(t *testing.T) {
 		}
 	}
 	ask()
-	signal(t, w.pid(t, "tool", "table"), syscall.SIGKILL)
-	gatewaytest.Eventually(t, waitLong, "the end of the tool to be seen", func() bool { return w.process(t, "tool", "table").PID == 0 })
+	killed := w.pid(t, "tool", "table")
+	signal(t, killed, syscall.SIGKILL)
+	gatewaytest.Eventually(t, waitLong, "the end of the tool to be seen", func() bool { return w.process(t, "tool", "table").PID != killed })
 	ask()
 
 	got := scrape(t, found[1])
