@@ -65,7 +65,7 @@ check: ## formatting, vet, static analysis, other platforms
 
 .PHONY: e2e
 e2e: build ## the real client programs and third-party plugins against a running gateway (downloads them)
-	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./examples/plugins ./core/gatewaytest ./core/delta
+	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./examples/plugins ./core/gatewaytest ./core/delta ./core/backup
 
 .PHONY: bench
 bench: build ## speed: CPU per operation and ratios against a direct call

@@ -201,6 +201,8 @@ func (b *identities) grant(path string, g Grant, bad func(path, format string, a
 			bad(path+".privileges", "%w", err)
 		case !p.appliesTo(on.Kind):
 			bad(path+".privileges", "%s has no meaning on %s; it applies to: %s", p, on, strings.Join(rules[p].kinds, ", "))
+		case p != AllPrivileges && onKind(p, on.Kind).bit()&reading == 0 && on.inSystem():
+			bad(path+".privileges", "nobody can have %s on %s: the catalog system belongs to the gateway and is only read; the privileges there are %s", p, on, reading)
 		default:
 			what |= granted(p, on.Kind)
 		}

@@ -36,6 +36,7 @@ func randomWorld(r *rand.Rand) world {
 		w.cfg.Users = append(w.cfg.Users, u)
 		everyone = append(everyone, u.Name)
 	}
+	w.cfg.Users = append(w.cfg.Users, User{Name: "root", Admin: true})
 	everyone = append(append(everyone, groups...), AccountUsers)
 	var all []Securable
 	add := func(s Securable) {
@@ -60,24 +61,39 @@ func randomWorld(r *rand.Rand) world {
 		}
 	}
 	add(ModelNamed("m0"))
+	add(Securable{Table, "system.own.usage"})
+	add(Securable{Function, "system.own.f"})
 	add(Securable{GenieSpace, "s0"})
 	add(Securable{Tool, "t0"})
-	all = append(all, Securable{Kind: Metastore}, Securable{Schema, ModelSchema})
-	for range 30 {
+	all = append(all, Securable{Kind: Metastore}, Securable{Schema, ModelSchema}, Securable{Catalog, "system"}, Securable{Schema, "system.own"})
+	for range 40 {
 		on := all[r.IntN(len(all))]
 		p := AllPrivileges + Privilege(r.IntN(int(privilegeCount-AllPrivileges)))
 		if r.IntN(3) > 0 {
 			p = []Privilege{UseCatalog, UseSchema, Select, Execute, AllPrivileges}[r.IntN(5)]
 		}
-		if p.appliesTo(on.Kind) {
+		if p.appliesTo(on.Kind) && (p == AllPrivileges || !changesSystem(p, on)) {
 			w.cfg.Grants = append(w.cfg.Grants, grant(pick(everyone), on.String(), p.String()))
 		}
 	}
 	return w
 }
 
+// changesSystem is whether p, of which nobody can have a right, on on is more
+// than reading what belongs to the gateway.
+func changesSystem(p Privilege, on Securable) bool {
+	if on.String() != "catalog system" && !(on.Kind == Schema || schemaLevel(on.Kind)) || !strings.HasPrefix(on.Name+".", "system.") {
+		return false
+	}
+	return !slices.Contains([]string{"BROWSE", "USE CATALOG", "USE SCHEMA", "SELECT", "EXECUTE", "READ VOLUME", "READ SKILL"}, p.String()) &&
+		!(p == CanQuery && on.Kind == Model)
+}
+
 // oracle decides slowly and plainly, from the texts of the configuration.
 func (w world) oracle(user string, p Privilege, on Securable) bool {
+	if changesSystem(p, on) {
+		return false
+	}
 	who := map[string]bool{user: true, AccountUsers: true}
 	for changed := true; changed; {
 		changed = false
@@ -134,7 +150,10 @@ func (w world) oracle(user string, p Privilege, on Securable) bool {
 		}
 		return false
 	}
-	exists := on.Kind == Metastore || on == Securable{Schema, ModelSchema} || slices.ContainsFunc(w.objects, func(o Object) bool { return o.Securable == on })
+	exists := on.Kind == Metastore || on == Securable{Schema, ModelSchema} || on == Securable{Catalog, "system"} || on == Securable{Schema, "system.own"} && w.holds("system.own.") || slices.ContainsFunc(w.objects, func(o Object) bool { return o.Securable == on })
+	if user == "root" {
+		return exists
+	}
 	if !exists || !has(p, on) {
 		return false
 	}
@@ -146,6 +165,11 @@ func (w world) oracle(user string, p Privilege, on Securable) bool {
 		return has(UseCatalog, Securable{Catalog, strings.Split(on.Name, ".")[0]})
 	}
 	return true
+}
+
+// holds reports whether there is an object whose name begins so.
+func (w world) holds(prefix string) bool {
+	return slices.ContainsFunc(w.objects, func(o Object) bool { return strings.HasPrefix(o.Name, prefix) })
 }
 
 func TestCheckAgreesWithAPlainReading(t *testing.T) {
@@ -160,7 +184,8 @@ func TestCheckAgreesWithAPlainReading(t *testing.T) {
 			targets = append(targets, o.Securable)
 		}
 		targets = append(targets, Securable{Table, "c0.s0.nowhere"}, Securable{Table, "nowhere.s0.t"}, Securable{Schema, "c0.nowhere"},
-			ModelNamed("absent"), Securable{Kind: Metastore}, Securable{Schema, ModelSchema})
+			ModelNamed("absent"), Securable{Kind: Metastore}, Securable{Schema, ModelSchema}, Securable{Catalog, "system"}, Securable{Schema, "system.own"},
+			Securable{Table, "system.own.absent"}, Securable{Table, "system.nowhere.t"}, Securable{Table, "systems.own.t"})
 		for _, u := range w.cfg.Users {
 			for _, on := range targets {
 				for p := AllPrivileges + 1; p < privilegeCount; p++ {
@@ -196,7 +221,7 @@ func TestDenialNeverTellsWhetherAnObjectExists(t *testing.T) {
 			without := snapshotOf(t, w.cfg, slices.Delete(slices.Clone(w.objects), i, i+1)...)
 			for _, u := range w.cfg.Users {
 				m := with.members[u.Name]
-				for _, p := range []Privilege{Select, Execute, ReadVolume, CanRun, UseTool, Manage} {
+				for _, p := range []Privilege{Select, Execute, ReadVolume, CanRun, UseTool, Manage, Modify} {
 					v := with.check(m, p, o.Securable)
 					if v.n == 0 || o.Owner != "" && slices.Contains(append(m.groups, m.name), o.Owner) {
 						continue // allowed, or the caller's own

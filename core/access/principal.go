@@ -14,6 +14,7 @@ type Kind string
 const (
 	KindUser             Kind = "user"
 	KindServicePrincipal Kind = "service_principal"
+	KindOperator         Kind = "operator" // whoever runs the gateway, where the configuration has no administrator; see Service.Operator
 )
 
 // Principal is who is calling, with what the token allows. It is never changed
@@ -44,6 +45,18 @@ const (
 
 var scopes = []string{
 	ScopeAll, ScopeAllAPIs, ScopeAIGateway, ScopeApps, ScopeDashboards, ScopeGenie, ScopeModelServing, ScopeUnityCatalog, ScopeVectorSearch,
+}
+
+// NamedGroups is Groups without the one that everybody is in.
+func (p *Principal) NamedGroups() []string {
+	i, ok := slices.BinarySearch(p.Groups, AccountUsers)
+	switch {
+	case !ok:
+		return p.Groups
+	case i == 0:
+		return p.Groups[1:]
+	}
+	return slices.Concat(p.Groups[:i], p.Groups[i+1:])
 }
 
 // HasScope reports whether the token carries scope. The empty scope asks for

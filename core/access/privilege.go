@@ -151,12 +151,27 @@ const (
 
 func (p Privilege) bit() set { return one << p }
 
+// reading is the privileges that change nothing: the only ones that anybody can
+// have on the catalog system and what is in it.
+const reading = one<<Browse | one<<UseCatalog | one<<UseSchema | one<<Select | one<<Execute | one<<ReadVolume | one<<ReadSkill
+
 // effective spreads ALL PRIVILEGES.
 func (s set) effective() set {
 	if s&AllPrivileges.bit() != 0 {
 		s |= every &^ exceptAll
 	}
 	return s
+}
+
+// String lists the names.
+func (s set) String() string {
+	var names []string
+	for p := AllPrivileges; p < privilegeCount; p++ {
+		if s&p.bit() != 0 {
+			names = append(names, p.String())
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // granted is the set that granting p on an object of kind gives: the levels of

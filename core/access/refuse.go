@@ -17,6 +17,9 @@ func (s *snapshot) refuse(m *member, p Privilege, on Securable, v verdict) error
 	if v.n == 0 {
 		return apierror.New(apierror.NotFound, "There is no %s.%s", plain(on.String()), s.nearby(m, on))
 	}
+	if v.never {
+		return apierror.New(apierror.Denied, "Permission denied for %s: what is in the catalog system belongs to the gateway and is only read; nobody can have %s on it.", plain(on.String()), v.need[0])
+	}
 	var lacks, grants []string
 	for i := range v.n {
 		what, at := v.need[i], on

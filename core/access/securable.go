@@ -42,6 +42,10 @@ var kindSynonyms = map[string]string{
 	"tool_type": Tool,
 }
 
+// SystemCatalog is the catalog of the gateway's own objects: models, and the
+// tables it writes about itself. Nobody has a right to change them.
+const SystemCatalog = "system"
+
 // ModelSchema is the schema that the flat model names live in. Every principal
 // may USE it and its catalog.
 const ModelSchema = "system.ai"
@@ -115,6 +119,17 @@ func (s Securable) parent() Securable {
 		}
 	}
 	return Securable{Kind: Metastore}
+}
+
+// inSystem reports whether s is the catalog system or lies in it.
+func (s Securable) inSystem() bool {
+	for s.Kind != Metastore && s.Kind != "" {
+		if s == (Securable{Catalog, SystemCatalog}) {
+			return true
+		}
+		s = s.parent()
+	}
+	return false
 }
 
 // secondDot is the index of the second dot of s, or -1. What follows may hold

@@ -161,6 +161,23 @@ func (s *Service) Lookup(name string, scopes []string, tokenID string) (*Princip
 	return p, nil
 }
 
+// Operator is the principal for what is done at the machine itself, by the
+// user who runs the gateway: the first administrator among the users, by name,
+// or, when there is none, an administrator without a name in the configuration,
+// whom no token speaks for.
+func (s *Service) Operator() *Principal {
+	snap := s.snap.Load()
+	for _, name := range snap.admins {
+		if snap.members[name].kind == KindUser {
+			return snap.principal(name, []string{ScopeAll}, "")
+		}
+	}
+	return &Principal{Name: operator.name, Kind: KindOperator, Admin: true, Groups: operator.groups, Scopes: []string{ScopeAll}}
+}
+
+// operator has the rights of a Principal of KindOperator.
+var operator = &member{name: "operator", kind: KindOperator, admin: true, groups: []string{AccountUsers}}
+
 func (s *snapshot) principal(name string, scopes []string, tokenID string) *Principal {
 	m := s.members[name]
 	if m == nil {
@@ -210,6 +227,9 @@ func (s *Service) Check(p *Principal, priv Privilege, on Securable) error {
 func (s *snapshot) memberOf(p *Principal) *member {
 	if p == nil {
 		return nil
+	}
+	if p.Kind == KindOperator {
+		return operator
 	}
 	m := s.members[p.Name]
 	if m == nil || m.kind != p.Kind {

@@ -380,3 +380,18 @@ func TestNoSecretIsEverPrinted(t *testing.T) {
 		t.Error("the token's id is not in the output: the test looks at the wrong things")
 	}
 }
+
+func TestNamedGroups(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ groups, want []string }{
+		{nil, nil},
+		{[]string{AccountUsers}, []string{}},
+		{[]string{AccountUsers, "analysts"}, []string{"analysts"}},
+		{[]string{"a", AccountUsers, "b"}, []string{"a", "b"}},
+		{[]string{"a", "b"}, []string{"a", "b"}},
+	} {
+		if got := (&Principal{Groups: tt.groups}).NamedGroups(); !slices.Equal(got, tt.want) {
+			t.Errorf("NamedGroups of %v = %v, want %v", tt.groups, got, tt.want)
+		}
+	}
+}

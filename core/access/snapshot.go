@@ -17,12 +17,17 @@ import (
 // tables, and has none by that alone (the vendor's documentation of ownership).
 // Objects in a schema also need USE CATALOG and USE SCHEMA on the way, owners
 // included. Administrators have every right. All else is denied.
+//
+// The catalog system is the gateway's own. Rights to change it or what is in it
+// are nobody's, administrators and owners included; ALL PRIVILEGES means the
+// reading ones there.
 type snapshot struct {
 	members map[string]*member
 	admins  []string // names, sorted
 	fixed   map[tokenHash]*Principal
 	secrets map[string]tokenHash // of service principals
 
+	system int32 // the node of the catalog system
 	index  map[Securable]int32
 	nodes  []node
 	blanks []string // what has no effect, as sentences
@@ -94,7 +99,8 @@ func build(ids *identities, objects []Object) (*snapshot, error) {
 	}
 	slices.Sort(s.admins)
 	s.node(Securable{Kind: Metastore})
-	system, ai := Securable{Catalog, "system"}, Securable{Schema, ModelSchema}
+	system, ai := Securable{Catalog, SystemCatalog}, Securable{Schema, ModelSchema}
+	s.system = s.node(system)
 	all := append([]Object{{Securable: Securable{Kind: Metastore}}, {Securable: system}, {Securable: ai}}, objects...)
 	for _, o := range all {
 		id := s.node(o.Securable)
@@ -197,8 +203,15 @@ func (s *snapshot) way(o Securable) (c chain) {
 	return c
 }
 
+// inSystem reports whether the way of an object leads through the catalog
+// system, or ends at it.
+func (s *snapshot) inSystem(c *chain) bool {
+	return c.n > 1 && c.steps[1].level == levelCatalog && c.steps[1].node == s.system
+}
+
 // verdict is the outcome of a check.
 type verdict struct {
+	never   bool     // whatever is granted
 	missing [3]level // where something is lacking, with the privilege in need
 	need    [3]Privilege
 	n       int
@@ -219,10 +232,15 @@ func (s *snapshot) check(m *member, p Privilege, o Securable) (v verdict) {
 	} else {
 		v.at = s.way(o)
 	}
+	p = onKind(p, o.Kind)
+	if p.bit()&reading == 0 && s.inSystem(&v.at) {
+		v.never = true
+		v.lacks(v.at.steps[v.at.n-1].level, p)
+		return v
+	}
 	if m.admin {
 		return v
 	}
-	p = onKind(p, o.Kind)
 	inherited := set(0)
 	for i := range v.at.n {
 		st := v.at.steps[i]
@@ -309,6 +327,9 @@ func (s *snapshot) explicit(m *member, p Privilege, o Securable) bool {
 		return false
 	}
 	c := s.nodes[id].path
+	if onKind(p, o.Kind).bit()&reading == 0 && s.inSystem(&c) {
+		return false
+	}
 	var have set
 	for _, st := range c.steps[:c.n] {
 		if st.node >= 0 {

@@ -45,6 +45,8 @@ type Catalog struct {
 	objects []access.Object
 	acc     *access.Service
 	eng     engine.Engine // nil when none is installed
+	fresh   func(ctx context.Context, name string) error
+	told    throttle // of what fresh said
 	log     *slog.Logger
 
 	columns   *ristretto.Cache[string, []engine.Column]
@@ -62,13 +64,17 @@ type Described struct {
 	Manifest engine.Manifest
 }
 
-// New checks cfg, takes relative locations from dir, and announces all objects
-// to acc. Without an engine (nil) names and rights work, and queries are
+// New checks cfg, takes relative locations from dir, adds the tables that the
+// gateway writes itself, and announces all objects to acc. A table of cfg with
+// the name of one of own is an error. Without an engine (nil) names and rights work, and queries are
 // refused as apierror.Unavailable. An engine that is Described lends its
 // dialect to the objects. Close the Catalog.
-func New(cfg Config, dir string, acc *access.Service, eng engine.Engine, log *slog.Logger) (*Catalog, error) {
+func New(cfg Config, dir string, own Own, acc *access.Service, eng engine.Engine, log *slog.Logger) (*Catalog, error) {
 	tables, err := cfg.tables(dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := own.addTo(tables); err != nil {
 		return nil, err
 	}
 	columns, err := ristretto.NewCache(&ristretto.Config[string, []engine.Column]{
@@ -84,7 +90,7 @@ func New(cfg Config, dir string, acc *access.Service, eng engine.Engine, log *sl
 		columns.Close()
 		return nil, fmt.Errorf("catalog: cache: %w", err)
 	}
-	c := &Catalog{tables: tables, acc: acc, eng: eng, log: log, columns: columns, snapshots: snapshots}
+	c := &Catalog{tables: tables, acc: acc, eng: eng, fresh: own.Fresh, log: log, columns: columns, snapshots: snapshots}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	for n := range tables {
 		c.names = append(c.names, n.String())

@@ -45,7 +45,7 @@ func TestDeltaTable(t *testing.T) {
 	eng := &scanner{}
 	c, err := New(Config{"main": {"web": {Tables: map[string]Table{
 		"visits": {Location: "visits", Format: "delta", Columns: map[string]Column{"Day": {Comment: "UTC"}}},
-	}}}}, dir, acc, eng, quiet())
+	}}}}, dir, Own{}, acc, eng, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,9 +22,10 @@ const (
 	maxEntries = 100_000
 )
 
-// table is a configured table.
+// table is a table of the configuration, or of the gateway.
 type table struct {
 	name           Name
+	own            bool   // the gateway writes it
 	location       string // absolute
 	format         Format
 	comment, owner string

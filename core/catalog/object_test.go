@@ -102,7 +102,7 @@ func TestTroubleWithFilesIsToldWithoutPaths(t *testing.T) {
 	eng := &scanner{fail: apierror.New(apierror.Invalid, "Could not sniff %s/ok.csv", dir)}
 	c, err := New(Config{"main": {"s": {Tables: map[string]Table{
 		"absent": {Location: "absent.csv"}, "empty": {Location: "empty", Format: "csv"}, "nolog": {Location: "empty", Format: "delta"}, "ok": {Location: "ok.csv"},
-	}}}}, dir, acc, eng, slog.New(slog.NewTextHandler(&logged, nil)))
+	}}}}, dir, Own{}, acc, eng, slog.New(slog.NewTextHandler(&logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestWithoutAnEngine(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "t.csv"), "a\n")
 	acc := service(t, access.Config{Users: []access.User{{Name: "root", Admin: true}}})
-	c, err := New(Config{"main": {"s": {Tables: map[string]Table{"t": {Location: "t.csv"}}}}}, dir, acc, nil, quiet())
+	c, err := New(Config{"main": {"s": {Tables: map[string]Table{"t": {Location: "t.csv"}}}}}, dir, Own{}, acc, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ main:
 		t.Fatal(err)
 	}
 	acc := service(t, access.Config{Users: []access.User{{Name: "root", Admin: true}}})
-	c, err := New(cfg, "/etc/sallyport", acc, nil, quiet())
+	c, err := New(cfg, "/etc/sallyport", Own{}, acc, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ main:
 		t.Errorf("Tables() = %q, want %q", got, want)
 	}
 	// Another catalog takes the place of the first, until that announces itself again.
-	next, err := New(Config{"other": {"s": {}}}, "", acc, nil, quiet())
+	next, err := New(Config{"other": {"s": {}}}, "", Own{}, acc, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,9 @@ type Query struct {
 	// Tables are the canonical names of the tables declared in the request.
 	// Nil is everything the caller may SELECT. Either way each is checked.
 	Tables []string
+	// Catalog and Schema are where names of fewer parts are looked for when
+	// Tables is nil. Without them such names are unknown.
+	Catalog, Schema string
 
 	MaxRows  int           // 0 means 1000
 	MaxBytes int64         // 0 means 1 MiB
@@ -128,6 +131,7 @@ func (v View) Object(ctx context.Context, kind, name string) (tool.Object, error
 	if err != nil {
 		return tool.Object{}, err
 	}
+	v.c.freshen(ctx, t)
 	got, err := v.c.content(ctx, t)
 	if err != nil {
 		return tool.Object{}, err
@@ -219,7 +223,7 @@ func (v View) relations(ctx context.Context, q Query) ([]engine.Relation, error)
 	seen := map[string]bool{}
 	contents := map[Name]content{}
 	for _, written := range st.Names {
-		n, as, err := v.resolve(written, q.Tables)
+		n, as, err := v.resolve(written, q)
 		if err != nil {
 			return nil, err
 		}
@@ -233,6 +237,7 @@ func (v View) relations(ctx context.Context, q Query) ([]engine.Relation, error)
 		}
 		got, ok := contents[n]
 		if !ok {
+			v.c.freshen(ctx, t)
 			if got, err = v.c.content(ctx, t); err != nil {
 				if errors.Is(err, ErrUnreadable) {
 					v.c.log.Warn("the files of a table cannot be read", "table", n.String(), "location", t.location, "error", errors.Unwrap(err))
@@ -251,14 +256,21 @@ func (v View) relations(ctx context.Context, q Query) ([]engine.Relation, error)
 
 // resolve finds the table that a statement means, and the form of the name to
 // give the engine. A short name works where it can mean only one declared
-// table.
-func (v View) resolve(written string, declared []string) (n Name, as string, err error) {
+// table, or where q says what it is in.
+func (v View) resolve(written string, q Query) (n Name, as string, err error) {
+	declared := q.Tables
 	parts, ok := splitName(written)
 	if !ok || len(parts) > 3 {
 		return n, "", v.unknown(written, declared)
 	}
 	as = strings.Join(parts, ".")
 	if declared == nil {
+		if len(parts) == 1 && q.Schema != "" {
+			parts = append([]string{strings.ToLower(q.Schema)}, parts...)
+		}
+		if len(parts) == 2 && q.Catalog != "" {
+			parts = append([]string{strings.ToLower(q.Catalog)}, parts...)
+		}
 		if len(parts) != 3 {
 			return n, "", v.unknown(written, nil)
 		}

@@ -78,7 +78,7 @@ func newRig(t *testing.T) *rig {
 				"reviews":  {Location: "hr-reviews.csv"},
 			}},
 		},
-	}, r.dir, r.acc, Described{r.eng, engine.Manifest{Dialect: "Scanner"}}, quiet())
+	}, r.dir, Own{}, r.acc, Described{r.eng, engine.Manifest{Dialect: "Scanner"}}, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +348,7 @@ func TestHintsAreTheSameForHiddenAndAbsentTables(t *testing.T) {
 	}
 	var said []string
 	for range 2 {
-		c, err := New(Config{"main": {"sales": {Tables: tables}}}, t.TempDir(), acc, nil, quiet())
+		c, err := New(Config{"main": {"sales": {Tables: tables}}}, t.TempDir(), Own{}, acc, nil, quiet())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/core/tables"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 )
 
@@ -56,6 +57,11 @@ type Config struct {
 	Egress    egress.Config              `yaml:"egress"`   // how the gateway reaches the outside
 	Requests  httpapi.Limits             `yaml:"requests"` // bounds on request bodies
 	Shutdown  time.Duration              `yaml:"shutdown"` // how long running requests may take to finish; 0 means 30 s
+	Tables    tables.Config              `yaml:"tables"`   // how the gateway writes its own tables, and how long it keeps their rows
+
+	// Unrecorded turns the recording of calls off, for measuring what it costs.
+	// Not of the file: a gateway that serves somebody keeps its rows.
+	Unrecorded bool `yaml:"-"`
 
 	Tools toolset.Config `yaml:"tools"` // the operator's side of each tool type
 
@@ -89,9 +95,9 @@ func (l *Listen) UnmarshalYAML(n ast.Node) error {
 // Data says where state is kept.
 type Data struct {
 	Dir    string `yaml:"dir"`    // holds everything below unless they say otherwise
-	Log    string `yaml:"log"`    // append log
-	Tables string `yaml:"tables"` // tables the gateway writes
-	State  string `yaml:"state"`  // sqlite:FILE or postgres://…
+	Log    string `yaml:"log"`    // directory of the append log; <dir>/log if empty. One gateway at a time has it open
+	Tables string `yaml:"tables"` // directory of the tables that the gateway writes; <dir>/tables if empty
+	State  string `yaml:"state"`  // sqlite:FILE or postgres://…; sqlite:<dir>/state.db if empty
 }
 
 // UnmarshalYAML takes a directory alone, or a map.
@@ -234,6 +240,18 @@ func (c *Config) finish() error {
 		c.Data.Dir = "sallyport-data"
 	}
 	c.Data.Dir = c.Path(c.Data.Dir)
+	for _, part := range []struct {
+		path *string
+		name string
+	}{{&c.Data.Log, "log"}, {&c.Data.Tables, "tables"}} {
+		if *part.path == "" {
+			*part.path = filepath.Join(c.Data.Dir, part.name)
+		}
+		*part.path = c.Path(*part.path)
+	}
+	if c.Data.Log == c.Data.Tables {
+		bad("data: log and tables need a directory each, not both %s", c.Data.Log)
+	}
 	if c.Data.State == "" {
 		c.Data.State = "sqlite:" + filepath.Join(c.Data.Dir, "state.db")
 	} else if f, ok := strings.CutPrefix(c.Data.State, "sqlite:"); ok {
@@ -252,6 +270,9 @@ func (c *Config) finish() error {
 	}
 	if c.Shutdown == 0 {
 		c.Shutdown = 30 * time.Second
+	}
+	if err := c.Tables.Validate(); err != nil {
+		bad("tables: %w", err)
 	}
 	if len(c.Providers) == 0 || len(c.Models) == 0 {
 		bad("providers, models: a gateway needs at least one of each")
@@ -282,6 +303,9 @@ func Address(s string) error {
 func (c *Config) routes() router.Config {
 	return router.Config{Providers: c.Providers, Models: c.Models}
 }
+
+// PayloadTables are the tables that keep requests and replies, each once.
+func (c *Config) PayloadTables() []string { return c.routes().PayloadTables() }
 
 // checkLater checks the keys of parts that are not in force yet.
 func (c *Config) checkLater(bad func(string, ...any)) {
@@ -330,8 +354,6 @@ func (c *Config) NotInForce() []string {
 		}
 	}
 	add(len(c.Listen.TrustedProxies) > 0, "listen.trusted_proxies")
-	add(c.Data.Log != "", "data.log")
-	add(c.Data.Tables != "", "data.tables")
 	add(len(c.Budgets) > 0, "budgets")
 	add(c.CodeExecution.Offer != "" && c.CodeExecution.Offer != "never", "code_execution")
 	add(len(c.Connections) > 0, "connections")

@@ -41,7 +41,7 @@ func TestContract(t *testing.T) {
 		t.Errorf("got provider anthropic %+v from %s", a, a.Key.Source())
 	}
 	m := c.Models["databricks-claude-sonnet-4-5"]
-	if len(m.Destinations) != 1 || m.Destinations[0].Price.CacheWrite1h != 6 || len(m.Fallback) != 1 || m.Context.Input != 200000 || m.Output != "databricks" || len(m.Limits) != 2 {
+	if len(m.Destinations) != 1 || *m.Destinations[0].Price.CacheWrite1h != 6 || len(m.Fallback) != 1 || m.Context.Input != 200000 || m.Output != "databricks" || len(m.Limits) != 2 {
 		t.Errorf("got model %+v", m)
 	}
 	if got := c.Catalog["main"]["sales"].Tables["reviews"]; got.Location != "./samples/reviews.parquet" || got.Format != "parquet" {
@@ -55,7 +55,7 @@ func TestContract(t *testing.T) {
 		t.Errorf("got administrator %q", c.Administrator())
 	}
 	inert := strings.Join(c.NotInForce(), "\n")
-	for _, key := range []string{"budgets", "code_execution", "connections", "limits", "inference_table", "price"} {
+	for _, key := range []string{"budgets", "code_execution", "connections", "limits"} {
 		if !strings.Contains(inert, key) {
 			t.Errorf("NotInForce does not name %q:\n%s", key, inert)
 		}

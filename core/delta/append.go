@@ -68,15 +68,25 @@ func (t *Table) NewWriter() *Writer {
 	return &Writer{table: t, form: f, open: map[string]*dataFile{}, part: make([]*string, len(f.partition))}
 }
 
-// Write adds a row; see Append. A row that does not fit the schema is an error
-// that names the column, is left out, and does no harm to the others. ctx must
-// live until Commit, because files are written as rows come.
+// RowError is a row that does not fit the table's schema.
+type RowError struct{ Err error }
+
+func (e *RowError) Error() string { return "delta: " + e.Err.Error() }
+func (e *RowError) Unwrap() error { return e.Err }
+
+// Write adds a row; see Append. A row that does not fit the schema is a
+// *RowError that names the column, is left out, and does no harm to the
+// others; after any other error the Writer is of no use. ctx must live until
+// Commit, because files are written as rows come.
 func (w *Writer) Write(ctx context.Context, row any) error {
 	if w.err != nil {
 		return w.err
 	}
 	if err := w.write(ctx, row); err != nil {
-		return fmt.Errorf("delta: %w", err)
+		if w.err != nil {
+			return w.err
+		}
+		return &RowError{err}
 	}
 	return nil
 }
@@ -240,7 +250,7 @@ func (w *Writer) file(ctx context.Context) (*dataFile, error) {
 
 // wrote counts a row that was encoded, and passes full batches on.
 func (w *Writer) wrote(d *dataFile) error {
-	if d.enc.rows++; d.enc.rows < batchRows {
+	if d.enc.rows++; d.enc.rows < batchRows && d.enc.bytes < batchBytes {
 		return nil
 	}
 	err := d.flush()

@@ -260,10 +260,11 @@ func copyRows(ctx context.Context, s Storage, l *layout, a *add, dst func() *dat
 	if err != nil {
 		return fail(err)
 	}
-	rows := make([]parquet.Row, 128)
+	all := make([]parquet.Row, 128)
 	values := make([][]parquet.Value, len(l.leaves))
 	one := make([][]parquet.Value, len(l.leaves))
-	for _, g := range pf.RowGroups() {
+	for i, g := range pf.RowGroups() {
+		rows := all[:rowsAtOnce(pf.Metadata().RowGroups[i])]
 		r := g.Rows()
 		for done := false; !done; {
 			if err := ctx.Err(); err != nil {
@@ -320,6 +321,13 @@ func copyRows(ctx context.Context, s Storage, l *layout, a *add, dst func() *dat
 		}
 	}
 	return read, took, nil
+}
+
+// rowsAtOnce is how many rows of a group to hold in memory: as many as take
+// about batchBytes.
+func rowsAtOnce(g format.RowGroup) int {
+	each := max(1, g.TotalByteSize/max(1, g.NumRows))
+	return int(min(128, max(1, batchBytes/each)))
 }
 
 func decimalOf(t *format.LogicalType) *format.DecimalType {

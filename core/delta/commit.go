@@ -43,8 +43,9 @@ type plan struct {
 	metrics   map[string]string
 	txn       Txn
 	adds      []*add
-	removes   []*add // files that were read and go
-	moves     bool   // rows only change their file: dataChange is false
+	removes   []*add    // files that were read and go
+	moves     bool      // rows only change their file: dataChange is false
+	metadata  *metadata // new; nil to leave it
 }
 
 // commit makes p the next version. Others' appends are no conflict: it goes on
@@ -128,9 +129,12 @@ func (t *Table) wrote(ctx context.Context, name, id string) bool {
 
 func (t *Table) actions(p *plan, id string) []action {
 	now := t.stamp()
-	all := []action{t.info(p.operation, p.params, len(p.removes) == 0, p.metrics, id)}
+	all := []action{t.info(p.operation, p.params, len(p.removes) == 0 && p.metadata == nil, p.metrics, id)}
 	if p.txn.AppID != "" {
 		all = append(all, action{Txn: &txn{p.txn.AppID, p.txn.Version, now}})
+	}
+	if p.metadata != nil {
+		all = append(all, action{MetaData: p.metadata})
 	}
 	for _, a := range p.removes {
 		all = append(all, action{Remove: a.removal(now, !p.moves)})
@@ -172,6 +176,9 @@ func (t *Table) committed(ctx context.Context, p *plan, actions []action) Commit
 	t.version++
 	for _, a := range actions {
 		t.state.apply(a)
+	}
+	if p.metadata != nil {
+		t.refused = t.accept()
 	}
 	c := Commit{Version: t.version, Files: len(p.adds), Removed: len(p.removes)}
 	for _, a := range p.adds {

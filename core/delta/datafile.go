@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	batchRows    = 1024      // rows gathered before they go to the Parquet writer
+	batchRows    = 1024      // most rows gathered before they go to the Parquet writer
+	batchBytes   = 2 << 20   // most bytes of strings in them, but for the last row
 	groupRows    = 512 << 10 // most rows of a row group
 	groupBytes   = 32 << 20  // about the most bytes of a row group
 	dictBytes    = 1 << 20   // of one column's dictionary, then it is written plain
@@ -23,13 +24,27 @@ const (
 
 var errAborted = errors.New("writing was given up")
 
-// parquetWriter writes values by column.
-func parquetWriter(w io.Writer, l *layout) *parquet.GenericWriter[any] {
-	return parquet.NewGenericWriter[any](w, l.schema,
+// parquetWriter writes values by column. The footer has bounds of the columns
+// that have them in the log too; the library does not cut those of long texts.
+func parquetWriter(w io.Writer, l *layout, want func(i int, path string) bool) *parquet.GenericWriter[any] {
+	options := []parquet.WriterOption{
+		l.schema,
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
-		parquet.DataPageVersion(1), parquet.DataPageStatistics(true),
+		parquet.DataPageVersion(1), parquet.DataPageStatistics(false),
 		parquet.DictionaryMaxBytes(dictBytes), parquet.PageBufferSize(pageBytes),
-		&parquet.WriterConfig{CreatedBy: createdBy})
+		&parquet.WriterConfig{CreatedBy: createdBy},
+	}
+	paths := l.schema.Columns()
+	bounded := make([]bool, len(paths))
+	for _, s := range newStats(l, want).leaves {
+		bounded[s.leaf.index] = true
+	}
+	for i, path := range paths {
+		if !bounded[i] {
+			options = append(options, parquet.SkipPageBounds(path...))
+		}
+	}
+	return parquet.NewGenericWriter[any](w, options...)
 }
 
 // writeColumns writes the values of whole rows.
@@ -45,7 +60,7 @@ func writeColumns(w *parquet.GenericWriter[any], values [][]parquet.Value) error
 // encodeFile is a small Parquet file in memory: a checkpoint.
 func encodeFile(l *layout, rows func(yield func(Row) error) error) ([]byte, error) {
 	var b bytes.Buffer
-	w := parquetWriter(&b, l)
+	w := parquetWriter(&b, l, func(int, string) bool { return false })
 	e := newRowEncoder(l, &plans{})
 	flush := func() error {
 		defer e.reset()
@@ -81,6 +96,7 @@ type dataFile struct {
 	stats     *stats
 	out       *countingPipe
 	done      chan error // of Storage.Put
+	texts     []int      // bytes of each leaf's texts since its page began
 	group     int        // rows in the row group
 	flushed   int64      // bytes of the row groups before
 }
@@ -102,8 +118,8 @@ func (p *countingPipe) Write(b []byte) (int, error) {
 func newDataFile(ctx context.Context, s Storage, f *form, name string, partition map[string]*string) *dataFile {
 	r, w := io.Pipe()
 	d := &dataFile{name: name, partition: partition, enc: newRowEncoder(f.layout, f.plans),
-		stats: newStats(f.layout, f.props.wants), out: &countingPipe{PipeWriter: w}, done: make(chan error, 1)}
-	d.w = parquetWriter(d.out, f.layout)
+		texts: make([]int, len(f.layout.leaves)), stats: newStats(f.layout, f.props.wants), out: &countingPipe{PipeWriter: w}, done: make(chan error, 1)}
+	d.w = parquetWriter(d.out, f.layout, f.props.wants)
 	go func() {
 		err := s.Put(ctx, name, r)
 		if err == nil {
@@ -131,11 +147,38 @@ func (d *dataFile) append(values [][]parquet.Value, rows int) error {
 	if err := writeColumns(d.w, values); err != nil {
 		return err
 	}
+	if err := d.boundDictionaries(values); err != nil {
+		return err
+	}
 	if d.group += rows; d.group >= groupRows || d.w.Size()-d.flushed >= groupBytes {
 		if err := d.w.Flush(); err != nil {
 			return err
 		}
 		d.group, d.flushed = 0, d.w.Size()
+	}
+	return nil
+}
+
+// boundDictionaries ends the pages of columns that have taken a lot of text.
+// The library looks at the size of a dictionary only then, and would gather
+// thousands of large texts in it before.
+func (d *dataFile) boundDictionaries(values [][]parquet.Value) error {
+	columns := d.w.ColumnWriters()
+	for i, l := range d.enc.layout.leaves {
+		if !l.dict || l.typ != String && l.typ != Binary {
+			continue
+		}
+		n := d.texts[i]
+		for j := range values[i] {
+			n += len(values[i][j].ByteArray())
+		}
+		if n >= dictBytes {
+			if err := columns[i].Flush(); err != nil {
+				return err
+			}
+			n = 0
+		}
+		d.texts[i] = n
 	}
 	return nil
 }

@@ -34,7 +34,10 @@ func (p *plans) of(c *column, t reflect.Type) (encodeFunc, error) {
 	return f, nil
 }
 
-var timeType = reflect.TypeFor[time.Time]()
+var (
+	timeType     = reflect.TypeFor[time.Time]()
+	unscaledType = reflect.TypeFor[Unscaled]()
+)
 
 func (p *plans) make(c *column, t reflect.Type, depth int) (encodeFunc, error) {
 	if depth > 8 {
@@ -92,6 +95,8 @@ func leafPlan(c *column, t reflect.Type) (encodeFunc, error) {
 			}
 			return timeValue(c.typ, v.Interface().(time.Time))
 		}
+	case t == unscaledType:
+		get = func(v reflect.Value) (parquet.Value, error) { return Unscaled(v.Int()).value(c.typ) }
 	case k == reflect.String && t.String() != "json.Number":
 		get = func(v reflect.Value) (parquet.Value, error) { return stringValue(c.typ, v.String()) }
 	case k == reflect.String:

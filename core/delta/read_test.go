@@ -2,10 +2,13 @@ package delta
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"math/big"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -257,6 +260,8 @@ func TestRowsThatDoNotFit(t *testing.T) {
 		{"uint64", Row{uint64(math.MaxUint64), nil, nil, nil, nil, nil, nil}, `column "id"`},
 		{"decimal digits", Row{1, nil, "123.45", nil, nil, nil, nil}, "more digits than decimal(4,2)"},
 		{"decimal scale", Row{1, nil, "1.234", nil, nil, nil, nil}, "more than 2 digits behind the point"},
+		{"unscaled digits", Row{1, nil, Unscaled(10000), nil, nil, nil, nil}, "100.00 has more digits than decimal(4,2)"},
+		{"unscaled for a number", Row{Unscaled(1), nil, nil, nil, nil, nil, nil}, `column "id": a delta.Unscaled is no value of type long`},
 		{"decimal text", Row{1, nil, "1e999999999", nil, nil, nil, nil}, "no decimal number"},
 		{"decimal fraction", Row{1, nil, "1/3", nil, nil, nil, nil}, "no decimal number"},
 		{"decimal NaN", Row{1, nil, math.NaN(), nil, nil, nil, nil}, "no decimal number"},
@@ -280,8 +285,9 @@ func TestRowsThatDoNotFit(t *testing.T) {
 	defer w.Abort()
 	good := 0
 	for _, tt := range tests {
-		if err := w.Write(t.Context(), tt.row); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, want an error with %q", tt.name, err, tt.want)
+		var bad *RowError
+		if err := w.Write(t.Context(), tt.row); !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want a RowError with %q", tt.name, err, tt.want)
 		}
 		if err := w.Write(t.Context(), Row{good, 1, "1.5", "2026-11-21", Row{5}, []int{1, 2}, map[string]string{"a": "b"}}); err != nil {
 			t.Fatalf("a good row after %s: %v", tt.name, err)
@@ -296,6 +302,79 @@ func TestRowsThatDoNotFit(t *testing.T) {
 	}
 	if _, err := w.Commit(t.Context(), Txn{}); err == nil {
 		t.Error("a second Commit of one Writer did not fail")
+	}
+}
+
+func TestUnscaled(t *testing.T) {
+	t.Parallel()
+	table, d := testTable(t, Definition{Schema: Schema{{Name: "a", Type: Decimal{9, 2}}, {Name: "b", Type: Decimal{18, 12}}, {Name: "c", Type: Decimal{30, 2}}}}, Options{})
+	type row struct {
+		A Unscaled  `delta:"a"`
+		B *Unscaled `delta:"b"`
+		C Unscaled  `delta:"c"`
+	}
+	most := Unscaled(999_999_999_999_999_999)
+	if _, err := table.Append(t.Context(), Txn{}, Rows[any](&row{A: 1250, B: &most, C: -1}, &row{}, Row{Unscaled(-5), -most, Unscaled(math.MaxInt64)})); err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]any{
+		{"a": "12.50", "b": "999999.999999999999", "c": "-0.01"},
+		{"a": "0.00", "b": nil, "c": "0.00"},
+		{"a": "-0.05", "b": "-999999.999999999999", "c": "92233720368547758.07"},
+	}
+	if got := readAll(t, d); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Rows of megabytes pass through the memory one by one, and not by the
+// thousand.
+func TestLargeRowsTakeLittleMemory(t *testing.T) {
+	table, d := testTable(t, Definition{Schema: small(), Properties: map[string]string{propStatsNames: "id,at"}}, Options{})
+	const rows, size = 120, 2 << 20
+	noise := make([]byte, size)
+	for i := range noise {
+		noise[i] = byte('a' + i*i%23)
+	}
+	var most, before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	look := func() {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		most.HeapAlloc = max(most.HeapAlloc, m.HeapAlloc)
+	}
+	for part := range 4 {
+		_, err := table.Append(t.Context(), Txn{}, func(yield func(any, error) bool) {
+			for i := range rows / 4 {
+				if !yield(Row{part*rows/4 + i, nil, fmt.Sprint(part, i) + string(noise), nil}, nil) {
+					return
+				}
+				if i%10 == 9 {
+					look()
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if held := int64(most.HeapAlloc) - int64(before.HeapAlloc); held > 100<<20 {
+		t.Errorf("writing %d MiB of rows held %d MiB", rows*size>>20, held>>20)
+	}
+	runtime.ReadMemStats(&before)
+	c, err := table.Compact(t.Context(), CompactOptions{})
+	if err != nil || c.Rows != rows {
+		t.Fatal(c, err)
+	}
+	var after runtime.MemStats
+	runtime.ReadMemStats(&after)
+	if held := int64(after.HeapSys) - int64(before.HeapSys); held > 150<<20 {
+		t.Errorf("compacting %d MiB of rows grew the heap by %d MiB", rows*size>>20, held>>20)
+	}
+	if got := ids(t, d); !slices.Equal(got, upTo(rows)) {
+		t.Errorf("%d rows", len(got))
 	}
 }
 

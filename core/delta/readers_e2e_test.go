@@ -5,64 +5,24 @@
 package delta
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"math/big"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport-gateway/sallyport/core/delta/readertest"
 )
 
-// python makes a virtual environment with the readers, once, and returns its
-// interpreter.
-func python(t *testing.T) string {
-	t.Helper()
-	venv := must(filepath.Abs("../../.cache/delta"))(t)
-	bin := filepath.Join(venv, "bin", "python")
-	want := must(os.ReadFile("testdata/requirements.txt"))(t)
-	stamp := filepath.Join(venv, "requirements.txt")
-	if have, _ := os.ReadFile(stamp); string(have) == string(want) {
-		return bin
-	}
-	run := func(name string, args ...string) {
-		if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(venv), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	run("python3", "-m", "venv", "--clear", venv)
-	run(bin, "-m", "pip", "install", "--quiet", "uv==0.13.8")
-	run(filepath.Join(venv, "bin", "uv"), "pip", "install", "--quiet", "--python", bin, "-r", "testdata/requirements.txt")
-	if err := os.WriteFile(stamp, want, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return bin
-}
+// module is the top directory of ours, from here.
+const module = "../.."
 
-// reader runs testdata/readers.py.
+// reader runs readertest's readers.py.
 func reader(t *testing.T, args ...string) map[string]any {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, python(t), append([]string{must(filepath.Abs("testdata/readers.py"))(t)}, args...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("readers.py %s: %v\n%s", args[0], err, stderr.String())
-	}
-	var m map[string]any
-	if err := json.Unmarshal(out, &m); err != nil {
-		t.Fatalf("readers.py %s: %v: %s", args[0], err, out)
-	}
-	return m
+	return readertest.Run(t, module, args...)
 }
 
 // expected is the figures of readers.py, from the rows as we read them.
@@ -150,7 +110,7 @@ func everyone(t *testing.T, d *Dir, stage string) {
 }
 
 func TestOtherReaders(t *testing.T) {
-	python(t) // once, before the tables ask for it side by side
+	readertest.Ready(t, module) // once, before the tables ask for it side by side
 	odd := "a b/ü=%+&"
 	tests := map[string]struct {
 		def Definition

@@ -19,8 +19,8 @@ import (
 //   - for timestamp: a time.Time, or an int64 of microseconds since 1970 UTC
 //   - for date: a time.Time, whose day in its own zone counts; an integer of
 //     days since 1970; or a string such as "2026-11-21"
-//   - for decimal: a string, integer, *big.Int or *big.Rat that fits exactly;
-//     or a float, which is rounded to the scale
+//   - for decimal: an Unscaled, which costs least; a string, integer, *big.Int
+//     or *big.Rat that fits exactly; or a float, which is rounded to the scale
 //   - for struct: a Row, a map[string]any without unknown keys, or a Go struct
 //   - for array: a slice; for map: a Go map or Pairs
 //
@@ -29,6 +29,10 @@ import (
 // `delta:"column"`, or else by its own name; `delta:"column,omitzero"` writes
 // null for the zero value and `delta:"-"` leaves a field out.
 type Row []any
+
+// Unscaled is the value of a decimal column as its digits without the point:
+// Unscaled(1250) is 12.50 in a column of scale 2.
+type Unscaled int64
 
 // Pairs is the value of a map column with its pairs in order. Keys must not
 // repeat: readers differ in which one they see.
@@ -43,6 +47,7 @@ type rowEncoder struct {
 	plans  *plans
 	values [][]parquet.Value // by leaf
 	rows   int
+	bytes  int // of the strings in them
 }
 
 func newRowEncoder(l *layout, p *plans) *rowEncoder {
@@ -55,7 +60,7 @@ func (e *rowEncoder) reset() {
 		clear(v) // lets go of the caller's strings
 		e.values[i] = v[:0]
 	}
-	e.rows = 0
+	e.rows, e.bytes = 0, 0
 }
 
 // undo drops what a row left behind that could not be encoded.
@@ -74,6 +79,9 @@ func (e *rowEncoder) undo() {
 }
 
 func (e *rowEncoder) put(l *leaf, v parquet.Value, rep int) {
+	if v.Kind() == parquet.ByteArray {
+		e.bytes += len(v.ByteArray())
+	}
 	e.values[l.index] = append(e.values[l.index], v.Level(rep, l.def, l.index))
 }
 

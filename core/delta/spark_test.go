@@ -6,29 +6,13 @@
 package delta
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/sallyport-gateway/sallyport/core/delta/readertest"
 )
 
 func TestSpark(t *testing.T) {
-	cache := must(filepath.Abs("../../.cache/delta-spark"))(t)
-	bin := filepath.Join(cache, "bin", "python")
-	if _, err := os.Stat(filepath.Join(cache, "ready")); err != nil {
-		for _, c := range [][]string{{"python3", "-m", "venv", "--clear", cache}, {bin, "-m", "pip", "install", "--quiet", "uv==0.13.8"},
-			{filepath.Join(cache, "bin", "uv"), "pip", "install", "--quiet", "--python", bin, "pyspark==3.5.3"}} {
-			if out, err := exec.CommandContext(t.Context(), c[0], c[1:]...).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %v\n%s", c, err, out)
-			}
-		}
-		if err := os.WriteFile(filepath.Join(cache, "ready"), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	table, d := testTable(t, Definition{Schema: everything()}, Options{})
 	for i := range 12 {
 		if _, err := table.Append(t.Context(), Txn{"e2e", int64(i)}, everyRows(i*30, i*30+30)); err != nil {
@@ -48,18 +32,7 @@ func TestSpark(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := expected(readAll(t, d))
-	cmd := exec.CommandContext(t.Context(), bin, "testdata/spark.py", d.Path(), "50", "100000", filepath.Join(cache, "ivy"))
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	var got map[string]any
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	got := readertest.Spark(t, module, "append", d.Path(), "50", "100000")
 	if got["skipped"] != 20.0 {
 		t.Errorf("Spark finds %v rows by statistics, want 20", got["skipped"])
 	}

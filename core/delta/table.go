@@ -301,6 +301,29 @@ func (t *Table) Files() (n int, bytes int64) {
 	return len(t.state.live), bytes
 }
 
+// TableStats is what a table holds at its newest known version.
+type TableStats struct {
+	Version int64
+	Files   int
+	Bytes   int64
+	Rows    int64     // of the files whose statistics count them
+	Changed time.Time // of the newest commit, by the clock of who made it
+}
+
+// Stats says what the table holds.
+func (t *Table) Stats() TableStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := TableStats{Version: t.version, Files: len(t.state.live), Changed: time.UnixMilli(t.state.clock)}
+	for _, a := range t.state.live {
+		s.Bytes += a.Size
+		if n := parseStats(a.Stats).NumRecords; n != nil {
+			s.Rows += *n
+		}
+	}
+	return s
+}
+
 func (t *Table) current() *form {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -71,8 +71,43 @@ func leafValue(t Type, v any) (parquet.Value, error) {
 		}
 	case json.Number:
 		return stringNumber(t, x)
+	case Unscaled:
+		return x.value(t)
 	}
 	return parquet.Value{}, mismatch(t, v)
+}
+
+// value is the decimal as a value of type t. It allocates nothing up to 18
+// digits.
+func (u Unscaled) value(t Type) (parquet.Value, error) {
+	d, ok := t.(Decimal)
+	if !ok {
+		return parquet.Value{}, mismatch(t, u)
+	}
+	if d.Precision > 18 {
+		return unscaledValue(d, big.NewInt(int64(u))), nil
+	}
+	if most := pow10s[d.Precision]; int64(u) >= most || int64(u) <= -most {
+		return parquet.Value{}, fmt.Errorf("%s has more digits than %s", decimalText(d, big.NewInt(int64(u))), typeName(d))
+	}
+	return unscaledInt(d, int64(u)), nil
+}
+
+// pow10s are the powers of ten that an int64 holds.
+var pow10s = func() (p [19]int64) {
+	p[0] = 1
+	for i := range p[1:] {
+		p[i+1] = 10 * p[i]
+	}
+	return p
+}()
+
+// unscaledInt is unscaledValue for at most 18 digits.
+func unscaledInt(d Decimal, n int64) parquet.Value {
+	if d.Precision <= 9 {
+		return parquet.Int32Value(int32(n))
+	}
+	return parquet.Int64Value(n)
 }
 
 func mismatch(t Type, v any) error {
@@ -106,7 +141,7 @@ func stringValue(t Type, s string) (parquet.Value, error) {
 	}
 	if d, ok := t.(Decimal); ok {
 		if n, ok := shortDecimal(s, d); ok {
-			return unscaledValue(d, big.NewInt(n)), nil
+			return Unscaled(n).value(d)
 		}
 		r, ok := new(big.Rat), decimalNumber.MatchString(s)
 		if ok {

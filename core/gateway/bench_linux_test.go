@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,21 +53,29 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 func post(b *testing.B, url, token, body string) {
-	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, bytes.NewReader([]byte(body)))
-	if err != nil {
+	if err := fetch(b.Context(), http.DefaultClient, url, token, body); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// fetch makes a request that must be answered well.
+func fetch(ctx context.Context, c *http.Client, url, token, body string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
-		b.Fatal(err)
+		return err
 	}
 	defer resp.Body.Close()
 	reply, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != 200 || !bytes.Contains(reply, []byte("All is well.")) {
-		b.Fatalf("got %d %.300s (%v)", resp.StatusCode, reply, err)
+		return fmt.Errorf("got %d %.300s (%v)", resp.StatusCode, reply, err)
 	}
+	return nil
 }
 
 // BenchmarkFetch is one request of a tool plugin to its target: plugin,

@@ -18,7 +18,7 @@ func Check(ctx context.Context, cfg *config.Config) (warnings []string, err erro
 	}
 	defer os.RemoveAll(dir)
 	trial := *cfg
-	trial.Data.Dir = dir
+	trial.Data.Dir, trial.Data.Log, trial.Data.Tables = dir, dir+"/log", dir+"/tables"
 	trial.Data.State = "sqlite:" + dir + "/state.db"
 	g, err := New(ctx, &trial, "check", slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/sqlapi"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
@@ -90,6 +91,26 @@ func (g *Gateway) control() http.Handler {
 	mux.HandleFunc("DELETE /tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, direct.RevokeToken(r.Context(), r.PathValue("id")))
 	})
+	mux.HandleFunc("POST /sql", func(w http.ResponseWriter, r *http.Request) {
+		var s sqlapi.Statement
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&s); err != nil {
+			answer(w, nil, apierror.New(apierror.Invalid, "bad request: %v", err))
+			return
+		}
+		unhurried(w)
+		reply, err := g.SQL(r.Context(), s)
+		answer(w, reply, err)
+	})
+	mux.HandleFunc("GET /tables", func(w http.ResponseWriter, r *http.Request) {
+		unhurried(w)
+		infos, err := g.Tables(r.Context())
+		answer(w, infos, told(err))
+	})
+	mux.HandleFunc("POST /tables/flush", func(w http.ResponseWriter, r *http.Request) {
+		unhurried(w)
+		answer(w, struct{}{}, told(g.FlushTables(r.Context())))
+	})
+	mux.HandleFunc("POST /backup", g.serveBackup)
 	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, _ *http.Request) { answer(w, g.Plugins(), nil) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if uid, ok := peerUID(r.Context()); !ok || uid != os.Getuid() {
@@ -98,6 +119,19 @@ func (g *Gateway) control() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// unhurried takes the time limit on reading a request, which was read, from a
+// handler that may need longer: net/http would end its context by it.
+func unhurried(w http.ResponseWriter) { http.NewResponseController(w).SetReadDeadline(time.Time{}) }
+
+// told is err with its whole text, which may name paths: who asks is the user
+// who runs the gateway.
+func told(err error) error {
+	if _, ok := errors.AsType[*apierror.Error](err); err == nil || ok {
+		return err
+	}
+	return apierror.Wrap(apierror.Unavailable, err, "%v", err)
 }
 
 type created struct {
@@ -136,7 +170,7 @@ func Control(dir string) (*Running, error) {
 		return nil, err
 	}
 	c.Close()
-	return &Running{&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &Running{&http.Client{Timeout: sqlapi.Wall + 30*time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,8 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/store"
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
+	"github.com/sallyport-gateway/sallyport/core/tables"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 )
 
@@ -34,11 +37,14 @@ type Gateway struct {
 	log     *slog.Logger
 	db      *store.DB
 	access  *access.Service
+	tables  *tables.Set
+	usage   *usage.Recorder // nil when calls are not recorded
 	plugins *pluginhost.Host
 	state   atomic.Pointer[httpapi.State]
 	api     *httpapi.API
 	version string
 	closers []func() // of the state, in the order they were made
+	backups sync.Mutex
 
 	problems     func(context.Context) []string // of the catalog's tables
 	toolWarnings []string                       // of the configuration's tools
@@ -53,7 +59,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 			g.Close()
 		}
 	}()
-	if err := private(cfg.Data.Dir); err != nil {
+	if err := openData(cfg.Data.Dir); err != nil {
 		return nil, err
 	}
 	if g.db, err = store.Open(ctx, cfg.Data.State, log); err != nil {
@@ -69,7 +75,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	plugins := pluginhost.Config{
 		Dirs: cfg.Plugins, Settings: settings, PerUser: perUser(cfg), Dev: cfg.Dev,
 		Launcher: cfg.Launcher, Unconfined: cfg.Unconfined == "allow",
-		TableDirs: func() []string { return cfg.Catalog.Locations(cfg.Dir()) },
+		TableDirs: func() []string { return append(cfg.Catalog.Locations(cfg.Dir()), cfg.Data.Tables) },
 	}
 	granted, err := plugins.Confinement()
 	if err != nil {
@@ -82,6 +88,10 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.plugins, err = pluginhost.New(plugins, log); err != nil {
 		return nil, err
 	}
+	if err := g.openTables(ctx, cfg); err != nil {
+		return nil, err
+	}
+	g.sweepBackups()
 	st, err := g.build(cfg)
 	if err != nil {
 		return nil, err
@@ -102,7 +112,7 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	} else {
 		g.log.Warn("no SQL engine: tables cannot be queried; building it needs a C++ compiler (see README)")
 	}
-	cat, err := catalog.New(cfg.Catalog, cfg.Dir(), g.access, eng, g.log)
+	cat, err := catalog.New(cfg.Catalog, cfg.Dir(), g.ownTables(cfg), g.access, eng, g.log)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
 	}
@@ -112,7 +122,7 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	models, err := router.New(router.Config{Providers: cfg.Providers, Models: cfg.Models}, g.plugins, out, g.access, g.log)
+	models, err := router.New(router.Config{Providers: cfg.Providers, Models: cfg.Models}, g.plugins, out, g.access, g.usage, g.log)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +136,7 @@ func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
 	}
 	g.problems = cat.Problems
 	g.closers = append(g.closers, tools.Close, models.Close, func() { cat.Close() })
-	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, PublicURL: cfg.PublicURL}, nil
+	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, Catalog: cat, PublicURL: cfg.PublicURL, Health: g.health}, nil
 }
 
 // warnings has a sentence for each grant without object, each tool whose
@@ -190,8 +200,11 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// Close stops the plugins and closes the state database.
+// Close stops the plugins, writes the rows that wait, and closes the ledger and
+// the state database.
 func (g *Gateway) Close() error {
+	g.backups.Lock() // one that is being made ends with the control socket
+	defer g.backups.Unlock()
 	var errs []error
 	for _, c := range slices.Backward(g.closers) {
 		c()
@@ -201,6 +214,7 @@ func (g *Gateway) Close() error {
 		defer cancel()
 		errs = append(errs, g.plugins.Close(ctx))
 	}
+	errs = append(errs, g.closeTables())
 	if g.access != nil {
 		errs = append(errs, g.access.Close())
 	}

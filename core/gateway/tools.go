@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"slices"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
@@ -15,7 +13,6 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
-	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
@@ -60,16 +57,15 @@ func (g *Gateway) buildTools(cfg *config.Config, cat *catalog.Catalog, models *r
 		return nil, fmt.Errorf("tools: %w", err)
 	}
 	tools, err := toolset.New(toolset.Deps{
-		Tool:   g.plugins.Tool,
-		Types:  g.toolTypes,
-		Scope:  g.access.CheckScope,
-		View:   func(p *access.Principal) toolset.View { return cat.As(p) },
-		Config: cfg.Tools,
-		Egress: out,
-		Generate: func(ctx context.Context, p *access.Principal, r *openresponses.Request) iter.Seq2[openresponses.Event, error] {
-			return models.Generate(ctx, p, router.Call{Request: r})
-		},
-		Log: g.log,
+		Tool:     g.plugins.Tool,
+		Types:    g.toolTypes,
+		Scope:    g.access.CheckScope,
+		View:     func(p *access.Principal) toolset.View { return cat.As(p) },
+		Config:   cfg.Tools,
+		Egress:   out,
+		Generate: models.Generate,
+		Usage:    g.usage,
+		Log:      g.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tools: %w", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
@@ -29,7 +30,9 @@ type State struct {
 	Access     *access.Service
 	Models     *router.Router
 	Supervisor *supervisor.Supervisor
-	PublicURL  string // scheme, host and port clients use; no slash at the end
+	Catalog    *catalog.Catalog
+	PublicURL  string        // scheme, host and port clients use; no slash at the end
+	Health     func() Health // nil means well
 }
 
 // API serves HTTP.
@@ -80,6 +83,9 @@ type call struct {
 	path      render.Dialect // dialect the base path asks for; "" if none
 }
 
+// gatewayPrefix is what the vendor's clients put in front of the API's path.
+const gatewayPrefix = "/ai-gateway"
+
 // Routes lists the whole surface.
 func (a *API) Routes() []Route {
 	rs := []Route{
@@ -93,7 +99,8 @@ func (a *API) Routes() []Route {
 		{Method: "GET", Path: "/api/ai-gateway/v2/endpoints", serve: a.endpoints},
 		{Method: "GET", Path: "/api/2.1/unity-catalog/model-services", serve: a.modelServices},
 	}
-	for _, prefix := range []string{"/ai-gateway", ""} {
+	rs = append(rs, a.sqlRoutes()...)
+	for _, prefix := range []string{gatewayPrefix, ""} {
 		for _, base := range []struct {
 			path string
 			spec bool

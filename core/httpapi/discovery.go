@@ -8,12 +8,6 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
-// health answers as soon as requests are served.
-func (a *API) health(w http.ResponseWriter, _ *http.Request, _ call) error {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok", "version": a.version})
-	return nil
-}
-
 // welcome tells a person who opened the address in a browser where they are.
 func (a *API) welcome(w http.ResponseWriter, _ *http.Request, c call) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

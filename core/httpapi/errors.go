@@ -40,6 +40,17 @@ var answers = map[apierror.Code]answer{
 	apierror.Unavailable:     {503, "TEMPORARILY_UNAVAILABLE", "server_error", "server_error"},
 }
 
+// Status is the HTTP status that clients are answered with for a code; that
+// of Internal for one outside the list.
+func Status(c apierror.Code) int {
+	if an, ok := answers[c]; ok {
+		return an.status
+	}
+	return answers[apierror.Internal].status
+}
+
+const jsonType = "application/json"
+
 type errorBody struct {
 	ErrorCode string      `json:"error_code,omitempty"`
 	Message   string      `json:"message,omitempty"`
@@ -93,7 +104,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 func writeBytes(w http.ResponseWriter, status int, b []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	h.Set("Content-Type", jsonType)
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
@@ -20,6 +22,10 @@ const stateless = "This gateway keeps no responses: send the whole conversation 
 func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return apierror.New(apierror.Unsupported, "Content-Encoding %s of requests is not read here. Send the body uncompressed.", clip(enc))
+	}
+	src, err := source(r)
+	if err != nil {
+		return err
 	}
 	body, release, err := a.readBody(w, r)
 	if err != nil {
@@ -34,13 +40,16 @@ func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
 	if err != nil {
 		return err
 	}
+	src.ContentType = jsonType
+	if req.Stream {
+		src.ContentType = streamType
+	}
 	run := supervisor.Run{
 		ID:          "resp_" + strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", ""),
 		Principal:   c.principal,
 		Request:     req,
 		Dialect:     dialect,
-		Session:     session(r, req),
-		RequestID:   requestID(r.Context()),
+		Source:      src,
 		Traceparent: r.Header.Get("Traceparent"),
 		Header:      r.Header,
 		Created:     time.Now(),
@@ -57,7 +66,7 @@ func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
 	_, err = c.Supervisor.Run(r.Context(), run, func(ev render.Event) error { return s.emit(r.Context(), ev) })
 	if s.close() {
 		if err != nil && context.Cause(r.Context()) == nil {
-			a.log.Error("stream ended with an error after its first event", "request", run.RequestID, "error", err.Error())
+			a.log.Error("stream ended with an error after its first event", "request", src.RequestID, "error", err.Error())
 		}
 		return nil
 	}
@@ -83,14 +92,20 @@ func (c call) dialect(r *http.Request, model string) (render.Dialect, error) {
 	return render.Databricks, nil
 }
 
-// session is the key by which a conversation stays with one destination.
-func session(r *http.Request, req *openresponses.Request) string {
-	for _, h := range []string{"X-Claude-Code-Session-Id", "Session-Id", "X-Session-Id"} {
-		if v := r.Header.Get(h); v != "" {
-			return v
-		}
+// source is what the usage rows of a request say of it. Tags that cannot be
+// read are an error: they are how costs are told apart, and a row cannot be
+// corrected later.
+func source(r *http.Request) (*usage.Source, error) {
+	if _, err := usage.ParseTags(r.Header); err != nil {
+		return nil, err
 	}
-	return req.PromptCacheKey
+	s := usage.FromHeader(r.Header)
+	s.RequestID, s.URL, s.IP = requestID(r.Context()), r.URL.Path, r.RemoteAddr
+	s.APIType = strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, gatewayPrefix), "/")
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		s.IP = host
+	}
+	return &s, nil
 }
 
 // notStored answers for the parts of OpenAI's lifecycle that need stored

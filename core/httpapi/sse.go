@@ -10,6 +10,8 @@ import (
 )
 
 const (
+	streamType = "text/event-stream"
+
 	keepAlive    = 15 * time.Second // of silence before a comment
 	writeTimeout = 60 * time.Second // for one write to a client that reads slowly
 	pendingMax   = 1 << 20          // bytes of events waiting for the client before the loop is held back
@@ -92,7 +94,7 @@ func (s *stream) close() bool {
 func (s *stream) write() {
 	defer close(s.done)
 	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Content-Type", streamType+"; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // proxies must not hold events back
 	silence := time.NewTimer(keepAlive)

@@ -63,7 +63,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("ledger: segment %q is damaged at byte %d: %s; restore the file, or open the ledger with quarantine, which keeps the records before the fault and sets the file aside", e.Path, e.Offset, e.Reason)
+	return fmt.Sprintf("ledger: segment %q is damaged at byte %d: %s; restore the file, or start with --quarantine, which keeps the records before the fault and sets the file aside", e.Path, e.Offset, e.Reason)
 }
 
 // VersionError is a segment that a newer program wrote. Nothing was changed.

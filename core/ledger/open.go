@@ -135,13 +135,23 @@ type found struct {
 
 // load reads the log, repairs its end, and makes l ready to append.
 func (l *Log) load() error {
-	all, err := l.list()
+	all, broken, drop, err := l.examine()
 	if err != nil {
 		return err
 	}
-	// First look at everything, so that an error changes nothing.
-	var broken []*found // of report.Damaged
-	var drop *found     // the last segment, when not even its header was written
+	if err := l.repair(all, broken, drop); err != nil {
+		return err
+	}
+	return l.adopt(all)
+}
+
+// examine looks at everything and changes nothing. broken are the segments of
+// report.Damaged; drop is the last segment, when not even its header was
+// written.
+func (l *Log) examine() (all, broken []*found, drop *found, err error) {
+	if all, err = l.list(); err != nil {
+		return nil, nil, nil, err
+	}
 	if n := len(all); n > 0 && all[n-1].header != nil && all[n-1].reason == "" {
 		drop, all = all[n-1], all[:n-1]
 	}
@@ -151,7 +161,7 @@ func (l *Log) load() error {
 			bound = all[i+1].prev
 		}
 		if err := l.scan(s, bound); err != nil {
-			return err
+			return nil, nil, nil, err
 		}
 		damage := Damage{Path: s.path, Offset: s.size, Reason: s.reason, From: s.last + 1}
 		switch {
@@ -176,15 +186,12 @@ func (l *Log) load() error {
 			damage.Kept = int(s.last - s.first + 1)
 		}
 		if !l.cfg.Quarantine {
-			return &CorruptError{Path: damage.Path, Offset: damage.Offset, Reason: damage.Reason}
+			return nil, nil, nil, &CorruptError{Path: damage.Path, Offset: damage.Offset, Reason: damage.Reason}
 		}
 		l.report.Damaged = append(l.report.Damaged, damage)
 		broken = append(broken, s)
 	}
-	if err := l.repair(all, broken, drop); err != nil {
-		return err
-	}
-	return l.adopt(all)
+	return all, broken, drop, nil
 }
 
 // list returns the segments in the directory with what their headers say.

@@ -33,6 +33,11 @@ func (pr *process) explain(err error, timeout time.Duration) string {
 	if p == nil || p.ID() == "" { // no process came to be
 		return "could not be started: " + startHint(err)
 	}
+	select {
+	case <-p.dead: // its last words may not have been read yet
+		waitClosed(p.ended, stopGrace)
+	default:
+	}
 	if line, ok := p.firstLine(); ok && !isHandshake(line) {
 		return fmt.Sprintf("printed %q to stdout before the handshake; log to stderr", shorten(line))
 	} else if ok {

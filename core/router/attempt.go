@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
@@ -27,7 +28,7 @@ type result struct {
 type attempt struct {
 	*call
 	d     destination
-	rec   *Attempt
+	rec   *usage.Attempt
 	meter meter
 	began time.Time
 	head  time.Time    // when the reply's head came
@@ -35,25 +36,27 @@ type attempt struct {
 	reply replyReader
 	asked time.Duration // the provider's Retry-After
 
+	reached bool // the provider may have begun to count
 	offline bool // the translator answers by itself
+	over    bool // rec is complete
 }
 
 // attempt tries d.
-func (c *call) attempt(ctx context.Context, d destination, yield func(openresponses.Event, error) bool) (res result) {
+func (c *call) attempt(ctx context.Context, d destination, action string, yield func(openresponses.Event, error) bool) (res result) {
 	ctx, cancelCause := context.WithCancelCause(ctx)
 	cancel := func() { cancelCause(nil) }
 	defer cancel()
-	c.rec.Attempts = append(c.rec.Attempts, Attempt{Provider: d.account.name, Model: d.model})
-	a := &attempt{call: c, d: d, rec: &c.rec.Attempts[len(c.rec.Attempts)-1], began: time.Now()}
+	c.out.Attempts = append(c.out.Attempts, usage.Attempt{Provider: d.account.name, Model: d.model, Action: action, Price: d.price})
+	c.out.FirstByte = 0 // of the reply that is given on, or the last one
+	c.kept.restart()
+	a := &attempt{call: c, d: d, rec: &c.out.Attempts[len(c.out.Attempts)-1], began: time.Now()}
 	ended := false // by a terminal event of success
 	defer func() {
-		if a.rec.ReachedOut || a.offline {
-			a.rec.Usage = a.meter.total(ended)
-		}
+		code := apierror.Internal // a panic is passing by
 		if res.err != nil {
-			a.rec.Code = res.err.Code
+			code = res.err.Code
 		}
-		a.rec.Latency = time.Since(a.began)
+		a.close(false, code)
 	}()
 
 	watch := startWatchdog(&a.reply, cancelCause)
@@ -102,10 +105,14 @@ func (c *call) attempt(ctx context.Context, d destination, yield func(openrespon
 		if fault := rules.check(&ev); fault != "" {
 			return a.failed(ctx, a.broken(fault), h.open)
 		}
-		if c.rec.FirstByte == 0 {
-			c.rec.FirstByte = max(time.Since(c.rec.Time), 1)
+		if c.out.FirstByte == 0 {
+			c.out.FirstByte = max(time.Since(c.began), 1)
 		}
 		a.meter.see(&ev)
+		c.kept.see(&ev)
+		if ev.Type == openresponses.EventItemDone && ev.Item != nil && ev.Item.Type == openresponses.TypeFunctionCall {
+			c.out.ToolCalls++
+		}
 		if ev.Type == openresponses.EventFailed {
 			return a.failed(ctx, a.told(&ev), h.open)
 		}
@@ -147,12 +154,12 @@ func (a *attempt) begin(ctx context.Context, watch *watchdog) (events iter.Seq2[
 		a.head, a.offline = time.Now(), true
 		return ex.Decode(ctx, provider.Reply{}), nil
 	}
-	a.call.rec.Lost, a.meter.sent = up.Lost, len(up.Body)
+	a.out.Lost, a.meter.sent = up.Lost, len(up.Body)
 	if acc.out == nil {
 		return nil, a.broken("it declares itself offline and made a request")
 	}
 	res, err := acc.out.Do(ctx, egress.Request{
-		Method: up.Method, Path: up.Path, Query: up.Query, Header: up.Header, Body: up.Body, Stream: up.Stream, Depth: a.depth,
+		Method: up.Method, Path: up.Path, Query: up.Query, Header: up.Header, Body: up.Body, Stream: up.Stream, Depth: a.Depth,
 	})
 	a.head = time.Now()
 	if err != nil {
@@ -160,7 +167,7 @@ func (a *attempt) begin(ctx context.Context, watch *watchdog) (events iter.Seq2[
 		return nil, err
 	}
 	a.body, a.rec.Status = res.Body, res.Status
-	a.rec.ReachedOut = res.Status < 400 // an error answer costs no tokens
+	a.reached = res.Status < 400 // an error answer costs no tokens
 	a.asked = retryAfter(res.Header, a.head)
 	for _, name := range acc.manifest.RequestIDs {
 		if id := res.Header.Get(name); id != "" {
@@ -188,25 +195,40 @@ func carry(h http.Header, names []string) http.Header {
 	return out
 }
 
-// finish completes the terminal event of a turn that ended in good order.
+// close completes the record of the attempt, once.
+func (a *attempt) close(ended bool, code apierror.Code) {
+	if a.over {
+		return
+	}
+	a.over = true
+	if a.reached || a.offline {
+		a.rec.Usage = a.meter.total(ended)
+	}
+	a.rec.Code, a.rec.Latency = code, time.Since(a.began)
+}
+
+// finish completes the terminal event of a turn that ended in good order, and
+// with it the call.
 func (a *attempt) finish(ev *openresponses.Event) {
-	usage := a.meter.total(true)
-	ev.Usage = &usage
-	a.call.rec.Status = openresponses.StatusCompleted
+	a.close(true, "")
+	spent := a.rec.Usage
+	ev.Usage = &spent
+	a.out.Status = usage.Completed
 	if ev.Type == openresponses.EventIncomplete {
-		a.call.rec.Status = openresponses.StatusIncomplete
+		a.out.Status = usage.Incomplete
 	}
 	if ev.Terminal != nil {
-		a.call.rec.Served = ev.Terminal.Model
+		a.out.Served, a.out.Tier = ev.Terminal.Model, ev.Terminal.Tier
 	}
+	a.settle()
 }
 
 // left ends an attempt whose consumer does not want more.
 func (a *attempt) left() result {
-	if a.call.rec.Status == "" {
-		a.call.rec.Status, a.call.rec.Code = statusCanceled, apierror.Canceled
-		a.rec.Code = apierror.Canceled
+	if a.out.Status == "" {
+		a.out.Status, a.out.Code = usage.Canceled, apierror.Canceled
 	}
+	a.close(false, apierror.Canceled)
 	return result{}
 }
 

@@ -49,7 +49,7 @@ func benchRouter(b *testing.B, cfg Config, tr plugins) *Router {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := New(cfg, tr, out, newAccess(b, everyModel), slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	r, err := New(cfg, tr, out, newAccess(b, everyModel), nil, slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
 		b.Fatal(err)
 	}

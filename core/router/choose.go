@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-func newDestination(a *account, name string, weight float64) destination {
+func newDestination(a *account, d Destination, weight float64) destination {
 	h := fnv.New64a()
-	h.Write([]byte(a.name + "\x00" + name))
-	return destination{account: a, model: name, weight: weight, seed: h.Sum64()}
+	h.Write([]byte(a.name + "\x00" + d.Model))
+	return destination{account: a, model: d.Model, price: d.Price, weight: weight, seed: h.Sum64()}
 }
 
 // order gives the destinations of m in the order to try them: those with a

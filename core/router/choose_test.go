@@ -11,10 +11,10 @@ func table(weights map[string]float64, order []string, fallback ...string) *mode
 	a := &account{name: "p"}
 	m := &model{}
 	for _, name := range order {
-		m.destinations = append(m.destinations, newDestination(a, name, weights[name]))
+		m.destinations = append(m.destinations, newDestination(a, Destination{Model: name}, weights[name]))
 	}
 	for _, name := range fallback {
-		m.fallback = append(m.fallback, newDestination(a, name, 0))
+		m.fallback = append(m.fallback, newDestination(a, Destination{Model: name}, 0))
 	}
 	return m
 }

@@ -3,10 +3,12 @@ package router
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 )
 
 // Config is the operator's side of the models: where they are, and under
@@ -55,16 +57,10 @@ type Destination struct {
 	Provider string `yaml:"provider"`
 	Model    string `yaml:"model"`   // the provider's own name
 	Traffic  *int   `yaml:"traffic"` // percent; all of a model's destinations or none have it, none means equal shares
-	Price    *Price `yaml:"price"`
-}
 
-// Price is in USD per million tokens.
-type Price struct {
-	Input        float64 `yaml:"input"`
-	Output       float64 `yaml:"output"`
-	CacheRead    float64 `yaml:"cache_read"`
-	CacheWrite   float64 `yaml:"cache_write"`
-	CacheWrite1h float64 `yaml:"cache_write_1h"`
+	// Price is what its tokens cost; nil means the cost is unknown, and the
+	// rows of its calls have none.
+	Price *usage.Price `yaml:"price"`
 }
 
 // Context is what a model can hold, in tokens; 0 means not said.
@@ -84,10 +80,30 @@ type Limit struct {
 	Reserve  string   `yaml:"reserve"` // "" means an estimate, max means max_output_tokens
 }
 
-// InferenceTable says where a model's requests and replies are kept.
+// InferenceTable says where a model's requests and replies are kept, whole: in
+// the table <parent>.<prefix>_payload. Several models may share one table if
+// they say the same of it.
 type InferenceTable struct {
-	Parent string `yaml:"parent"` // catalog.schema
-	Prefix string `yaml:"prefix"`
+	Parent   string `yaml:"parent"`    // catalog.schema; not in the catalog system
+	Prefix   string `yaml:"prefix"`    // letters, digits and _
+	MaxBytes int64  `yaml:"max_bytes"` // kept of a request, and of a reply; 0 means 10 MiB, which is also the most
+}
+
+// Name is the table's full name, in lower case as the catalog compares names.
+func (t InferenceTable) Name() string {
+	return strings.ToLower(t.Parent + "." + t.Prefix + "_payload")
+}
+
+// PayloadTables names the inference tables of all models, each once, sorted.
+func (c Config) PayloadTables() []string {
+	var names []string
+	for _, m := range c.Models {
+		if m.InferenceTable != nil {
+			names = append(names, m.InferenceTable.Name())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // NotInForce names the keys that are set and checked but have no effect yet.
@@ -96,16 +112,6 @@ func (c Config) NotInForce() []string {
 	for name, m := range c.Models {
 		if len(m.Limits) > 0 {
 			keys = append(keys, fmt.Sprintf("models.%s.limits", name))
-		}
-		if m.InferenceTable != nil {
-			keys = append(keys, fmt.Sprintf("models.%s.inference_table", name))
-		}
-		for list, ds := range map[string][]Destination{"destinations": m.Destinations, "fallback": m.Fallback} {
-			for i, d := range ds {
-				if d.Price != nil {
-					keys = append(keys, fmt.Sprintf("models.%s.%s[%d].price", name, list, i))
-				}
-			}
 		}
 	}
 	slices.Sort(keys)

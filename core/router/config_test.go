@@ -54,13 +54,13 @@ func TestDocumentedConfig(t *testing.T) {
 		t.Errorf("timeouts = %+v, want 120 s and 300 s", got)
 	}
 	want := []string{
-		"models.databricks-claude-sonnet-4-5.destinations[0].price",
-		"models.databricks-claude-sonnet-4-5.inference_table",
 		"models.databricks-claude-sonnet-4-5.limits",
-		"models.databricks-gpt-5-2.destinations[0].price",
 	}
 	if got := cfg.NotInForce(); !slices.Equal(got, want) {
 		t.Errorf("NotInForce = %q, want %q", got, want)
+	}
+	if got := cfg.PayloadTables(); !slices.Equal(got, []string{"main.gateway.sonnet_payload"}) {
+		t.Errorf("PayloadTables = %q, want the one of sonnet", got)
 	}
 	var infos []ModelInfo
 	for _, m := range b.Models(alice) {
@@ -102,10 +102,19 @@ func TestConfigFaults(t *testing.T) {
 		{head + " m: {destinations: [{provider: p, model: x}, {provider: p, model: x}]}", "models.m.destinations[1]: the same provider and model as models.m.destinations[0]"},
 		{head + " m: {destinations: [{provider: p, model: x}], fallback: [{provider: p, model: x}]}", "models.m.fallback[0]: the same provider and model"},
 		{head + " m: {destinations: [{provider: p, model: x}], fallback: [{provider: p, model: y, traffic: 1}]}", "models.m.fallback[0].traffic: a fallback takes no share"},
-		{head + " m: {destinations: [{provider: p, model: x, price: {output: -1}}]}", "models.m.destinations[0].price.output: a price is"},
+		{head + " m: {destinations: [{provider: p, model: x, price: {output: -1}}]}", "models.m.destinations[0].price.output: -1 is no price"},
 		{head + " m: {destinations: [{provider: p, model: x}], context: {input: -1}}", "models.m.context"},
 		{head + " m: {destinations: [{provider: p, model: x}], output: xml}", `models.m.output: "xml" is not one of`},
-		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main}}", "models.m.inference_table.parent"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main, prefix: x}}", `models.m.inference_table.parent: "main" is not catalog.schema`},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a.b, prefix: x}}", "models.m.inference_table.parent"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: System.ai, prefix: x}}", "is in the catalog system"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a}}", "models.m.inference_table.prefix: \"\" is not of letters"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: a-b}}", "models.m.inference_table.prefix"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: 4o}}", "models.m.inference_table.prefix"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: x, max_bytes: -1}}", "models.m.inference_table.max_bytes"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: x, max_bytes: 10485761}}", "models.m.inference_table.max_bytes"},
+		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: x}}\n n: {destinations: [{provider: p, model: x}], inference_table: {parent: main.A, prefix: X, max_bytes: 7}}",
+			"models.n.inference_table: models.m writes to the same table main.a.x_payload with another max_bytes"},
 		{head + " m: {destinations: [{provider: p, model: x}], limits: [{tokens: 1, per: hour}]}", "models.m.limits[0]: needs exactly one of each"},
 		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, of: group a, tokens: 1, per: hour}]}", "models.m.limits[0]: needs exactly one of each"},
 		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: day, tokens: 1, per: hour}]}", "models.m.limits[0].each"},
@@ -165,7 +174,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
-		_, err := New(parse(t, tt.in), odd{}, out, acc, slog.New(slog.DiscardHandler))
+		_, err := New(parse(t, tt.in), odd{}, out, acc, nil, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("New of %s\n= %v\nwant an error with %q", tt.in, err, tt.want)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/secret"
 	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
@@ -30,9 +31,12 @@ const canary = "sk-canary-91c4"
 //
 //	item, part        announce a message, and a text part of it
 //	text T            a delta
-//	usage I O         token counts, on the next event
+//	usage I O …       token counts, on the next event; behind input and output
+//	                  those from the cache, into it, into it for 1 hour, reasoning
+//	call F ARGUMENTS  a call of the function F
 //	end               ends part and item, and the turn as completed
 //	cut-short         the same, as incomplete
+//	finish            ends the turn as completed, of the service tier flex
 //	fail CODE TEXT    an error of that code
 //	failed CODE TEXT  the same as a terminal event
 //	raw TYPE          an event of that type and nothing else
@@ -85,8 +89,13 @@ func (x *lineExchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[o
 		}
 		var text string
 		var usage *openresponses.Usage
+		items := 0 // that are done
 		give := func(ev openresponses.Event) bool {
 			ev.Usage, usage = usage, nil
+			ev.OutputIndex = items
+			if ev.Type == openresponses.EventItemDone {
+				items++
+			}
 			return yield(ev, nil)
 		}
 		in := bufio.NewReader(body)
@@ -112,18 +121,29 @@ func (x *lineExchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[o
 				ok = give(openresponses.Event{Type: openresponses.EventTextDelta, Delta: rest})
 			case "usage":
 				usage = &openresponses.Usage{}
-				fmt.Sscan(rest, &usage.Input, &usage.Output)
+				fmt.Sscan(rest, &usage.Input, &usage.Output, &usage.CacheRead, &usage.CacheWrite, &usage.CacheWrite1h, &usage.Reasoning)
+			case "call":
+				name, arguments, _ := strings.Cut(rest, " ")
+				call := openresponses.Item{Type: openresponses.TypeFunctionCall, CallID: "c-" + name, Name: name}
+				done := call
+				done.Arguments, done.Status = arguments, openresponses.StatusCompleted
+				ok = give(openresponses.Event{Type: openresponses.EventItemAdded, Item: &call}) &&
+					give(openresponses.Event{Type: openresponses.EventArgumentsDelta, Delta: arguments}) &&
+					give(openresponses.Event{Type: openresponses.EventItemDone, Item: &done})
+			case "finish":
+				give(openresponses.Event{Type: openresponses.EventCompleted, Terminal: &openresponses.Terminal{Status: openresponses.StatusCompleted, Model: "served-1", Tier: "flex"}})
+				return
 			case "end", "cut-short":
-				typ, status := openresponses.EventCompleted, openresponses.StatusCompleted
+				typ, status, reason := openresponses.EventCompleted, openresponses.StatusCompleted, ""
 				if word == "cut-short" {
-					typ, status = openresponses.EventIncomplete, openresponses.StatusIncomplete
+					typ, status, reason = openresponses.EventIncomplete, openresponses.StatusIncomplete, "max_output_tokens"
 				}
 				part := openresponses.Part{Type: openresponses.PartOutputText, Text: text}
 				_ = give(openresponses.Event{Type: openresponses.EventTextDone, Text: text}) &&
 					give(openresponses.Event{Type: openresponses.EventPartDone, Part: &part}) &&
 					give(openresponses.Event{Type: openresponses.EventItemDone, Item: &openresponses.Item{
 						Type: openresponses.TypeMessage, Role: "assistant", Status: status, Content: []openresponses.Part{part}}}) &&
-					give(openresponses.Event{Type: typ, Terminal: &openresponses.Terminal{Status: status, Model: "served-1"}})
+					give(openresponses.Event{Type: typ, Terminal: &openresponses.Terminal{Status: status, Reason: reason, Model: "served-1"}})
 				return
 			case "fail", "failed":
 				code, msg, _ := strings.Cut(rest, " ")
@@ -175,6 +195,7 @@ type upstream struct {
 	mu    sync.Mutex
 	steps []http.HandlerFunc
 	seen  []*http.Request
+	first func() // called when the first request is there; may be nil
 }
 
 func newUpstream(t *testing.T, steps ...http.HandlerFunc) *upstream {
@@ -190,7 +211,12 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	step := u.steps[min(len(u.seen), len(u.steps)-1)]
 	u.seen = append(u.seen, r)
+	first := u.first
+	u.first = nil
 	u.mu.Unlock()
+	if first != nil {
+		first()
+	}
 	step(w, r)
 }
 
@@ -198,6 +224,13 @@ func (u *upstream) requests() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.seen)
+}
+
+// arrived has f called when the first request is there. Set it before.
+func (u *upstream) arrived(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.first = f
 }
 
 // says answers with lines.
@@ -240,7 +273,9 @@ type bench struct {
 	*Router
 	acc     *access.Service
 	logs    *logBuffer
-	records chan Record
+	records chan record
+	failed  func()    // when it is logged that an attempt failed; may be nil
+	up      *upstream // for tests that look at it
 }
 
 type logBuffer struct {
@@ -274,8 +309,9 @@ func newAccess(t testing.TB, grants ...access.Grant) *access.Service {
 	}
 	t.Cleanup(func() { db.Close() })
 	acc, err := access.New(access.Config{
-		Users:  []access.User{{Name: "alice", Groups: []string{"analysts"}}, {Name: "mallory"}, {Name: "root", Admin: true}},
-		Grants: grants,
+		Users:             []access.User{{Name: "alice", Groups: []string{"analysts"}}, {Name: "mallory"}, {Name: "root", Admin: true}},
+		ServicePrincipals: []access.ServicePrincipal{{Name: "robot", Groups: []string{"analysts"}}},
+		Grants:            grants,
 	}, db, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("access: %v", err)
@@ -289,16 +325,21 @@ var everyModel = access.Grant{To: "analysts", Privileges: []string{"EXECUTE"}, O
 // newBench builds a Router over cfg, in which analysts may use every model.
 func newBench(t testing.TB, cfg Config, tr plugins) *bench {
 	t.Helper()
-	b := &bench{acc: newAccess(t, everyModel), logs: &logBuffer{}, records: make(chan Record, 64)}
+	return newRecordedBench(t, cfg, tr, nil)
+}
+
+// newRecordedBench is newBench with usage rows.
+func newRecordedBench(t testing.TB, cfg Config, tr plugins, rec *usage.Recorder) *bench {
+	t.Helper()
+	b := &bench{acc: newAccess(t, everyModel), logs: &logBuffer{}, records: make(chan record, 64)}
 	out, err := egress.New(egress.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Router, err = New(cfg, tr, out, b.acc, slog.New(slog.NewTextHandler(b.logs, nil)))
+	b.Router, err = New(cfg, tr, out, b.acc, rec, slog.New(lineHandler{slog.NewTextHandler(b.logs, nil), b}))
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	b.OnCall = func(r Record) { b.records <- r }
 	t.Cleanup(b.Router.Close)
 	return b
 }
@@ -331,7 +372,7 @@ func patience(cfg Config, t Timeouts) Config {
 }
 
 func ask(model string) Call {
-	return Call{Request: &openresponses.Request{Model: model, Stream: true}, RequestID: "req-1"}
+	return Call{Request: &openresponses.Request{Model: model, Stream: true}, Source: &usage.Source{RequestID: "req-1"}}
 }
 
 // outcome is what a consumer saw of one call.

@@ -44,7 +44,7 @@ func (a *attempt) failed(ctx context.Context, err error, committed bool) result 
 		told.Upstream = &up
 	}
 	if told.Code != apierror.Canceled {
-		a.r.log.Warn("model call attempt failed", "request", a.RequestID, "model", a.model.name, "provider", a.d.account.name,
+		a.r.log.Warn("model call attempt failed", "request", a.Source.RequestID, "model", a.model.name, "provider", a.d.account.name,
 			"destination", a.d.model, "status", a.rec.Status, "code", string(told.Code), "then", v.String(), "error", cut(a.scrub(told.Error())))
 	}
 	return result{err: &told, verdict: v, committed: committed}
@@ -58,7 +58,7 @@ func (a *attempt) explain(ctx context.Context, err error) (*apierror.Error, verd
 	}
 	if out := a.reply.end.Load(); out != nil {
 		if out.Sent && a.rec.Status == 0 && out.Kind != egress.Redirect {
-			a.rec.ReachedOut = true // and may have begun to count
+			a.reached = true // and may have begun to count
 		}
 		return a.network(out), judge(a.rec.Status, out.Kind, "")
 	}

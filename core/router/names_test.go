@@ -9,8 +9,8 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
-	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := New(namesConfig(), plugins{"offline": &lines{}}, out, acc, slog.New(slog.DiscardHandler))
+	r, err := New(namesConfig(), plugins{"offline": &lines{}}, out, acc, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -179,7 +179,7 @@ func TestGenerateChecks(t *testing.T) {
 	if got := collect(b.Generate(t.Context(), alice, deep)); got.err == nil || got.err.Code != apierror.Invalid || !strings.Contains(got.err.Message, "passed 3 gateways") {
 		t.Errorf("got %+v, want the loop refused", got)
 	}
-	if rec := <-b.records; rec.Status != openresponses.StatusFailed || len(rec.Attempts) != 0 || rec.Usage.Total() != 0 {
-		t.Errorf("record = %+v, want a failed one without attempts or tokens", rec)
+	if rec := <-b.records; rec.status != usage.Refused || len(rec.attempts) != 0 || rec.usage.Total() != 0 {
+		t.Errorf("record = %+v, want a refused one without attempts or tokens", rec)
 	}
 }

@@ -1,90 +1,104 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
 
-// Record is what is known of one model call when it has ended. There is
-// exactly one for every call that passed the permission check.
-type Record struct {
-	Time        time.Time // when the call began
-	RequestID   string
-	Session     string
-	Principal   string
-	Model       string    // the name here
-	Provider    string    // of the last attempt
-	Destination string    // the provider's model name in the last attempt
-	Attempts    []Attempt // in order; empty when none began
-	Status      string    // completed, incomplete, failed, canceled
-	Code        apierror.Code
-	Served      string              // the model that answered, as the provider names it
-	Usage       openresponses.Usage // of all attempts together: each may be billed
-	Lost        []string            // fields of the request the last destination has no place for
-	FirstByte   time.Duration       // from the beginning to the first event of the model's reply; 0 if none came
-	Latency     time.Duration       // from the beginning to the end
+// record begins the call's row. If the gateway dies before it is ended, the
+// call is charged as asked of first.
+func (c *call) record(ctx context.Context, first destination) error {
+	if c.r.usage == nil {
+		return nil
+	}
+	s := c.start()
+	s.Provider, s.DestinationModel, s.Price = first.account.name, first.model, first.price
+	s.EstimatedInput = tokens(size(c.Request))
+	s.PayloadTable, s.PayloadMax = c.model.payloads, c.model.payloadMax
+	var err error
+	if c.row, err = c.r.usage.Begin(ctx, s); err != nil {
+		return err
+	}
+	if p := c.row.Payload(); p != nil {
+		p.Request(asked(c.Request, c.model))
+		c.kept = newCapture(p, c.row.ID(), c.model.name, c.began)
+	}
+	return nil
 }
 
-// Attempt is one try at one destination.
-type Attempt struct {
-	Provider   string
-	Model      string
-	Status     int           // HTTP; 0 when no answer came or none was asked for
-	Code       apierror.Code // "" when it served the call
-	RequestID  string        // the provider's own
-	Usage      openresponses.Usage
-	Latency    time.Duration
-	ReachedOut bool // the request may have reached the provider
+// refuse ends a call before any provider was asked.
+func (c *call) refuse(ctx context.Context, yield func(openresponses.Event, error) bool, err *apierror.Error) {
+	c.out.Status, c.out.Code, c.out.Latency = usage.Refused, err.Code, time.Since(c.began)
+	if fault := c.r.usage.Refuse(ctx, c.start(), c.out); fault != nil {
+		c.r.log.Error("a refused model call could not be recorded", "request", c.Source.RequestID, "model", c.model.name, "error", fault)
+	}
+	c.fail(yield, err)
 }
 
-// Call statuses beside those of the terminal events.
-const statusCanceled = "canceled"
+func (c *call) start() usage.Start {
+	return usage.Start{
+		Source: c.Source, Time: c.began,
+		Requester: c.caller.Name, ServicePrincipal: c.caller.Kind == access.KindServicePrincipal, Groups: c.caller.NamedGroups(),
+		Model: c.model.name,
+	}
+}
 
-// settle ends the record and tells everybody.
+// spent is the tokens of all attempts together: each may be billed.
+func (c *call) spent() (u openresponses.Usage) {
+	for _, a := range c.out.Attempts {
+		u = u.Add(a.Usage)
+	}
+	return u
+}
+
+// settle ends the call's row, once, and writes the line. A call that nothing
+// else has ended by then is one through which a panic passes.
 func (c *call) settle() {
-	c.rec.Latency = time.Since(c.rec.Time)
-	if c.rec.Status == "" {
-		c.rec.Status = openresponses.StatusFailed
+	if c.settled {
+		return
 	}
-	if n := len(c.rec.Attempts); n > 0 {
-		last := &c.rec.Attempts[n-1]
-		c.rec.Provider, c.rec.Destination = last.Provider, last.Model
+	c.settled = true
+	if c.out.Status == "" {
+		c.out.Status, c.out.Code = usage.Failed, cmp.Or(c.out.Code, apierror.Internal)
 	}
-	for _, a := range c.rec.Attempts {
-		c.rec.Usage = c.rec.Usage.Add(a.Usage)
-	}
-	c.r.record(c.rec)
+	c.out.Latency = time.Since(c.began)
+	c.kept.end(c.out.Status, c.err, c.spent())
+	c.row.End(c.out)
+	c.line()
 }
 
-// record writes the line and calls the hook.
-func (r *Router) record(rec Record) {
-	if r.log.Enabled(context.Background(), slog.LevelInfo) {
-		tries := make([]string, len(rec.Attempts))
-		for i, a := range rec.Attempts {
-			tries[i] = fmt.Sprintf("%s/%s %d", a.Provider, a.Model, a.Status)
-			if a.Code != "" {
-				tries[i] += " " + string(a.Code)
-			}
+// line writes what is known of the call to the log.
+func (c *call) line() {
+	if !c.r.log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	tries := make([]string, len(c.out.Attempts))
+	var last usage.Attempt
+	for i, a := range c.out.Attempts {
+		last = a
+		tries[i] = fmt.Sprintf("%s/%s %d", a.Provider, a.Model, a.Status)
+		if a.Code != "" {
+			tries[i] += " " + string(a.Code)
 		}
-		u := rec.Usage
-		r.log.LogAttrs(context.Background(), slog.LevelInfo, "model call",
-			slog.String("request", rec.RequestID), slog.String("principal", rec.Principal),
-			slog.String("model", rec.Model), slog.String("provider", rec.Provider), slog.String("destination", rec.Destination),
-			slog.Any("attempts", tries), slog.String("status", rec.Status), slog.String("code", string(rec.Code)),
-			slog.Int64("input_tokens", u.Input), slog.Int64("cache_read_tokens", u.CacheRead),
-			slog.Int64("cache_write_tokens", u.CacheWrite), slog.Int64("cache_write_1h_tokens", u.CacheWrite1h),
-			slog.Int64("output_tokens", u.Output), slog.Int64("reasoning_tokens", u.Reasoning),
-			slog.Bool("estimated", u.Estimated), slog.Any("lost", rec.Lost),
-			slog.Float64("first_byte_ms", ms(rec.FirstByte)), slog.Float64("latency_ms", ms(rec.Latency)))
 	}
-	if r.OnCall != nil {
-		r.OnCall(rec)
-	}
+	u := c.spent()
+	c.r.log.LogAttrs(context.Background(), slog.LevelInfo, "model call",
+		slog.String("request", c.Source.RequestID), slog.String("call", c.row.ID()), slog.String("principal", c.caller.Name),
+		slog.String("model", c.model.name), slog.String("provider", last.Provider), slog.String("destination", last.Model),
+		slog.Any("attempts", tries), slog.String("status", c.out.Status), slog.String("code", string(c.out.Code)),
+		slog.Int64("input_tokens", u.Input), slog.Int64("cache_read_tokens", u.CacheRead),
+		slog.Int64("cache_write_tokens", u.CacheWrite), slog.Int64("cache_write_1h_tokens", u.CacheWrite1h),
+		slog.Int64("output_tokens", u.Output), slog.Int64("reasoning_tokens", u.Reasoning),
+		slog.Bool("estimated", u.Estimated), slog.Any("lost", c.out.Lost),
+		slog.Float64("first_byte_ms", ms(c.out.FirstByte)), slog.Float64("latency_ms", ms(c.out.Latency)))
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -2,10 +2,12 @@
 // only way to a model, so it is where permission, destination, fallback and
 // the counting of tokens happen.
 //
-// It keeps one rule: what a client has seen is never taken back. Until the
+// It keeps two rules. What a client has seen is never taken back: until the
 // first event of a model's reply is given on, another attempt may replace this
 // one; after it, no other attempt begins, and whatever goes wrong ends in one
-// error behind the events already given.
+// error behind the events already given. And no provider is asked for anything
+// that is not on record: the call's row is begun before the first attempt, and
+// ended before the last event or the error is given on.
 package router
 
 import (
@@ -19,6 +21,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
@@ -32,12 +35,8 @@ type Translators interface {
 // lost in the change: which destination a session sticks to follows from the
 // session's key alone.
 type Router struct {
-	// OnCall is told of every call that passed the permission check, when it
-	// has ended, whatever way it ended. It must not block. Set it before the
-	// first call; nil means nobody is told.
-	OnCall func(Record)
-
 	acc      *access.Service
+	usage    *usage.Recorder // nil records nothing
 	log      *slog.Logger
 	models   []*model // by name
 	names    map[string]*model
@@ -55,12 +54,15 @@ type model struct {
 	aliases      []string
 	destinations []destination
 	fallback     []destination
+	payloads     string // table that requests and replies go to, "" for none
+	payloadMax   int64  // bytes kept of each; 0 leaves it to usage
 }
 
 // destination is a model at an account.
 type destination struct {
 	account *account
 	model   string
+	price   *usage.Price // nil when none is configured
 	weight  float64
 	seed    uint64 // of its name, for the session hash
 }
@@ -78,12 +80,13 @@ type account struct {
 // New checks cfg against the translators there are, tells acc which models
 // exist, and builds the table. It makes no connection. A key that cannot be
 // read is logged and fails the calls that need it, so that one missing
-// variable does not take the other providers down.
-func New(cfg Config, tr Translators, out *egress.Egress, acc *access.Service, log *slog.Logger) (*Router, error) {
+// variable does not take the other providers down. Every call is recorded in
+// rec; nil records nothing.
+func New(cfg Config, tr Translators, out *egress.Egress, acc *access.Service, rec *usage.Recorder, log *slog.Logger) (*Router, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{acc: acc, log: log, names: map[string]*model{}, accounts: map[string]*account{}, random: rand.Float64}
+	r := &Router{acc: acc, usage: rec, log: log, names: map[string]*model{}, accounts: map[string]*account{}, random: rand.Float64}
 	var v faults
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
 		a, err := newAccount(name, cfg.Providers[name], tr, out)
@@ -144,10 +147,13 @@ func newModel(name string, cfg Model, accounts map[string]*account) *model {
 		if d.Traffic != nil {
 			weight = float64(*d.Traffic)
 		}
-		m.destinations = append(m.destinations, newDestination(accounts[d.Provider], d.Model, weight))
+		m.destinations = append(m.destinations, newDestination(accounts[d.Provider], d, weight))
 	}
 	for _, d := range cfg.Fallback {
-		m.fallback = append(m.fallback, newDestination(accounts[d.Provider], d.Model, 0))
+		m.fallback = append(m.fallback, newDestination(accounts[d.Provider], d, 0))
+	}
+	if t := cfg.InferenceTable; t != nil {
+		m.payloads, m.payloadMax = t.Name(), t.MaxBytes
 	}
 	return m
 }

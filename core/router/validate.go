@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/sallyport-gateway/sallyport/core/spelling"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 )
 
 // Validate checks all that can be said without asking a translator. It
@@ -22,6 +22,7 @@ func (c Config) Validate() error {
 		c.validateModel(&v, name)
 	}
 	c.validateNames(&v)
+	c.validatePayloads(&v)
 	return errors.Join(v...)
 }
 
@@ -69,9 +70,7 @@ func (c Config) validateModel(v *faults, name string) {
 		l.validate(v, fmt.Sprintf("%s.limits[%d]", at, i))
 	}
 	if t := m.InferenceTable; t != nil {
-		if parts := strings.Split(t.Parent, "."); len(parts) != 2 || parts[0] == "" || parts[1] == "" {
-			v.add("%s.inference_table.parent: %q is not catalog.schema", at, t.Parent)
-		}
+		t.validate(v, at+".inference_table")
 	}
 	switch m.Output {
 	case "", "databricks", "openai", "openresponses":
@@ -99,14 +98,44 @@ func (c Config) validateDestination(v *faults, at string, d Destination, seen ma
 		seen[d.Provider+"\x00"+d.Model] = at
 	}
 	if d.Price != nil {
-		p := *d.Price
-		for _, x := range []struct {
-			key string
-			usd float64
-		}{{"input", p.Input}, {"output", p.Output}, {"cache_read", p.CacheRead}, {"cache_write", p.CacheWrite}, {"cache_write_1h", p.CacheWrite1h}} {
-			if x.usd < 0 || math.IsNaN(x.usd) || math.IsInf(x.usd, 0) {
-				v.add("%s.price.%s: a price is a number of USD per million tokens, not negative", at, x.key)
-			}
+		if err := d.Price.Validate(); err != nil {
+			v.add("%s.price.%w", at, err)
+		}
+	}
+}
+
+func (t InferenceTable) validate(v *faults, at string) {
+	catalog, schema, ok := strings.Cut(t.Parent, ".")
+	switch {
+	case !ok || !identifier(catalog) || !identifier(schema):
+		v.add("%s.parent: %q is not catalog.schema, each of letters, digits and _", at, t.Parent)
+	case strings.EqualFold(catalog, "system"):
+		v.add("%s.parent: %q is in the catalog system, where the gateway keeps its own tables; name another one", at, t.Parent)
+	}
+	if !identifier(t.Prefix) {
+		v.add("%s.prefix: %q is not of letters, digits and _; the table is called after it, <prefix>_payload", at, t.Prefix)
+	}
+	if t.MaxBytes < 0 || t.MaxBytes > usage.DefaultPayloadMax {
+		v.add("%s.max_bytes: %d is not between 1 and %d; leave it out for the most", at, t.MaxBytes, usage.DefaultPayloadMax)
+	}
+}
+
+// validatePayloads checks that models which share an inference table say the
+// same of it.
+func (c Config) validatePayloads(v *faults) {
+	first := map[string]string{} // table to the model that named it first
+	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
+		t := c.Models[name].InferenceTable
+		if t == nil {
+			continue
+		}
+		before, ok := first[t.Name()]
+		if !ok {
+			first[t.Name()] = name
+			continue
+		}
+		if c.Models[before].InferenceTable.MaxBytes != t.MaxBytes {
+			v.add("models.%s.inference_table: models.%s writes to the same table %s with another max_bytes; make them equal, or choose another prefix", name, before, t.Name())
 		}
 	}
 }
@@ -197,6 +226,12 @@ func (c Config) validateNames(v *faults) {
 			}
 		}
 	}
+}
+
+// identifier reports whether s can be a part of a table's name without quotes,
+// in any reader's SQL.
+func identifier(s string) bool {
+	return flat(s) && !strings.Contains(s, "-") && (s[0] < '0' || s[0] > '9')
 }
 
 // flat reports whether s is a name without structure.

@@ -63,7 +63,9 @@ func Open(ctx context.Context, dsn string, log *slog.Logger) (*DB, error) {
 	)
 	switch file, isFile := strings.CutPrefix(dsn, "sqlite:"); {
 	case isFile:
-		db, err = openSQLite(file)
+		if err = refuseNewer(ctx, dsn); err == nil {
+			db, err = openSQLite(file)
+		}
 	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
 		db, err = openPostgres(ctx, dsn)
 	default:

@@ -265,7 +265,7 @@ func (l *loop) end(ctx context.Context, err error) ([]byte, error) {
 }
 
 func (l *loop) logEnd() {
-	attrs := []any{"response", l.run.ID, "request", l.run.RequestID, "principal", l.run.Principal.Name, "model", l.run.Request.Model,
+	attrs := []any{"response", l.run.ID, "request", l.run.Source.RequestID, "principal", l.run.Principal.Name, "model", l.run.Request.Model,
 		"status", l.outcome.Status, "turns", l.turn, "calls", l.calls, "elapsed", time.Since(l.started)}
 	if l.usage != nil {
 		attrs = append(attrs, "input_tokens", l.usage.InputTotal(), "output_tokens", l.usage.OutputTotal())

@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
@@ -80,8 +81,7 @@ type Run struct {
 	Principal   *access.Principal
 	Request     *openresponses.Request
 	Dialect     render.Dialect
-	Session     string
-	RequestID   string
+	Source      *usage.Source // the HTTP request, for the rows of its calls; nil for none
 	Traceparent string
 	Header      http.Header
 	Created     time.Time // zero means now
@@ -107,6 +107,9 @@ func (s *Supervisor) Run(ctx context.Context, r Run, emit func(render.Event) err
 	if r.Created.IsZero() {
 		r.Created = time.Now()
 	}
+	if r.Source == nil {
+		r.Source = &usage.Source{}
+	}
 	if err := checkRequest(r.Request); err != nil {
 		return nil, err
 	}
@@ -120,7 +123,7 @@ func (s *Supervisor) Run(ctx context.Context, r Run, emit func(render.Event) err
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l := &loop{s: s, run: r, past: past, input: past.items, cancel: cancel, started: time.Now()}
-	set, err := s.deps.Tools.Open(ctx, r.Principal, r.Request, egress.Depth(r.Header))
+	set, err := s.deps.Tools.Open(ctx, r.Principal, r.Request, r.Source, egress.Depth(r.Header))
 	if err == nil {
 		l.set = set
 		err = l.checkFunctions()

@@ -58,7 +58,7 @@ func (l *loop) ask(ctx context.Context) (*turn, error) {
 		}
 	}()
 	for ev, err := range l.s.deps.Generate(ctx, l.run.Principal, router.Call{
-		Request: l.request(), Session: l.run.Session, RequestID: l.run.RequestID, Header: l.run.Header,
+		Request: l.request(), Source: l.run.Source, Header: l.run.Header,
 	}) {
 		if err != nil {
 			spent = ev.Usage // of the whole call; nil leaves what its events said

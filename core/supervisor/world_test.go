@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -41,6 +42,12 @@ type served struct {
 }
 
 func newWorld(t testing.TB, limits supervisor.Limits, toolLimits toolset.Limits) *world {
+	t.Helper()
+	return newRecordedWorld(t, limits, toolLimits, nil)
+}
+
+// newRecordedWorld is newWorld with usage rows of the hosted calls.
+func newRecordedWorld(t testing.TB, limits supervisor.Limits, toolLimits toolset.Limits, rec *usage.Recorder) *world {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -66,7 +73,7 @@ func newWorld(t testing.TB, limits supervisor.Limits, toolLimits toolset.Limits)
 	must(os.WriteFile(filepath.Join(dir, "orders.csv"), []byte("amount\n1\n"), 0o600))
 	cat, err := catalog.New(catalog.Config{"main": {"sales": {Tables: map[string]catalog.Table{
 		"reviews": {Location: "reviews.csv"}, "orders": {Location: "orders.csv"},
-	}}}}, dir, acc, rows{}, slog.New(slog.DiscardHandler))
+	}}}}, dir, catalog.Own{}, acc, rows{}, slog.New(slog.DiscardHandler))
 	must(err)
 	t.Cleanup(func() { cat.Close() })
 
@@ -90,6 +97,7 @@ func newWorld(t testing.TB, limits supervisor.Limits, toolLimits toolset.Limits)
 		},
 		Scope:  acc.CheckScope,
 		View:   func(p *access.Principal) toolset.View { return cat.As(p) },
+		Usage:  rec,
 		Limits: toolLimits,
 	})
 	must(err)

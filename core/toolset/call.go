@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -36,23 +37,45 @@ const maxImage = 4 << 20
 // Call runs one call. It always has a result: whatever goes wrong is told to
 // the model, which may try something else. It returns when the call is over,
 // at the latest soon after its deadline or the end of ctx.
+//
+// A call of a hosted function has exactly one usage row, begun before its
+// plugin is asked; if that fails, the call is refused. A call whose arguments
+// are no object, or whose grant is gone, is a row too, of status refused. A
+// name that no hosted function has is none.
 func (s *Set) Call(ctx context.Context, c Call) Result {
 	f, ok := s.byName[c.Name]
 	if !ok || f.Client {
 		return failure("There is no hosted function called %q.", c.Name)
 	}
+	began := time.Now()
 	arguments, err := objectArguments(c.Arguments)
 	if err != nil {
+		s.refuse(ctx, f, began, apierror.Invalid)
 		return failure("The arguments of %s must be one JSON object: %s.", c.Name, err)
 	}
 	if err := s.authorizeType(f.declaration); err != nil { // a grant may be gone since the request began
+		e := apierror.From(err)
+		s.refuse(ctx, f, began, e.Code)
+		return failure("%s", e.Message)
+	}
+	row, err := s.toolset.deps.Usage.Begin(ctx, s.start(f, began))
+	if err != nil {
 		return failure("%s", apierror.From(err).Message)
 	}
+	result, code := Result{Failed: true}, apierror.Internal // should a panic pass
+	defer func() { row.End(ended(ctx, result, code, time.Since(began))) }()
+	result, code = s.run(ctx, f, c, arguments)
+	return result
+}
+
+// run asks the plugin. code says what went wrong beside the result, if anything
+// did.
+func (s *Set) run(ctx context.Context, f *Function, c Call, arguments json.RawMessage) (_ Result, code apierror.Code) {
 	t := s.toolset
 	ctx, cancel := context.WithTimeout(ctx, t.limits.Call)
 	defer cancel()
 	var result tool.Result
-	err = s.attempt(ctx, f.Type, f.Effect, func(ctx context.Context, tl tool.Tool, h *tool.Host, attempt int) (err error) {
+	err := s.attempt(ctx, f.Type, f.Effect, func(ctx context.Context, tl tool.Tool, h *tool.Host, attempt int) (err error) {
 		result, err = tl.Call(ctx, tool.Call{
 			ID: c.ID, Function: f.Object, Arguments: arguments, State: f.state, Attempt: attempt, Traceparent: c.Traceparent,
 		}, h)
@@ -60,19 +83,19 @@ func (s *Set) Call(ctx context.Context, c Call) Result {
 	})
 	switch {
 	case err == nil:
-		return t.limits.shape(result)
+		return t.limits.shape(result), ""
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		t.log.Warn("tool call stopped at its deadline", "function", f.Object, "limit", t.limits.Call)
-		return failure("The call of %s was stopped after %s. Ask for less at once.", c.Name, t.limits.Call)
+		return failure("The call of %s was stopped after %s. Ask for less at once.", c.Name, t.limits.Call), apierror.UpstreamTimeout
 	case ctx.Err() != nil:
-		return failure("The call of %s was canceled.", c.Name)
+		return failure("The call of %s was canceled.", c.Name), apierror.Canceled
 	}
 	e := apierror.From(err)
 	t.log.Warn("tool call failed", "function", f.Object, "code", e.Code, "error", err)
 	if e.Code == apierror.Unavailable && f.Effect == tool.Once {
-		return failure("%s It is not known whether the call took effect, so it was not repeated.", e.Message)
+		return failure("%s It is not known whether the call took effect, so it was not repeated.", e.Message), e.Code
 	}
-	return failure("%s", e.Message)
+	return failure("%s", e.Message), e.Code
 }
 
 // attempt runs one Open or Call of a plugin, and once more with a fresh

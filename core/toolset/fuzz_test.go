@@ -30,7 +30,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s, err := w.Open(t.Context(), &access.Principal{Name: "alice", Scopes: []string{"all"}}, req, 0)
+		s, err := w.Open(t.Context(), &access.Principal{Name: "alice", Scopes: []string{"all"}}, req, nil, 0)
 		if err != nil {
 			if code := apierror.CodeOf(err); code == apierror.Internal {
 				t.Errorf("internal error: %v", err)

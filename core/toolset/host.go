@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -60,7 +61,7 @@ func (s *Set) host(call context.Context, typ string, m tool.Manifest) (h *tool.H
 		service.Generate = func(ctx context.Context, r *openresponses.Request) iter.Seq2[openresponses.Event, error] {
 			s.strayed.Store(true)
 			return guarded(ctx, a, func(ctx context.Context) iter.Seq2[openresponses.Event, error] {
-				return s.toolset.deps.Generate(ctx, s.principal, r)
+				return s.toolset.deps.Generate(ctx, s.principal, router.Call{Request: r, Source: s.source, Depth: s.depth})
 			})
 		}
 	}

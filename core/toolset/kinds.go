@@ -29,6 +29,9 @@ var hostedTypes = []struct {
 	{"volume", nil},
 }
 
+// mcpType is the type whose calls go to an MCP server.
+const mcpType = "uc_connection"
+
 // canonicalType is the type that a declared name means, and every spelling of
 // it. A name outside the list means itself.
 func canonicalType(declared string) (typ string, spellings []string) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
@@ -21,7 +22,8 @@ import (
 type Set struct {
 	toolset   *Toolset
 	principal *access.Principal
-	depth     int // gateways the request has passed
+	source    *usage.Source // the request, for the rows of its calls
+	depth     int           // gateways it has passed
 	view      View
 	objects   []object    // that the request declares, each once
 	tables    []string    // of them: what Host.Query reaches

@@ -15,6 +15,8 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/router"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
@@ -40,8 +42,11 @@ type Deps struct {
 	Scope func(p *access.Principal, scope string) error
 	// View is the catalog as the caller may see it.
 	View func(p *access.Principal) View
-	// Generate is a tool's way to a model; nil means tools have none.
-	Generate func(ctx context.Context, p *access.Principal, r *openresponses.Request) iter.Seq2[openresponses.Event, error]
+	// Generate is a tool's way to a model, the router's Generate; nil means tools
+	// have none.
+	Generate func(ctx context.Context, p *access.Principal, c router.Call) iter.Seq2[openresponses.Event, error]
+	// Usage records every hosted call; nil records nothing.
+	Usage *usage.Recorder
 	// Config is the operator's side of the tool types, as Bind accepted it.
 	Config Config
 	// Egress makes the accounts of the targets in Config; nil if there are none.
@@ -135,16 +140,17 @@ func (t *Toolset) closeTargets() {
 }
 
 // Open reads the declarations of a request, checks scopes and privileges, and
-// asks the plugins for their functions, before any model is called. depth is
-// how many gateways the request has passed, see egress.Depth. Errors are
+// asks the plugins for their functions, before any model is called. src is the
+// HTTP request that declares them, nil for none; depth is how many gateways it
+// has passed, see egress.Depth. Errors are
 // *apierror.Error: one that lists every declared type that nothing serves here
 // (Unsupported), Invalid with the declaration's field in Param, or Denied.
-func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openresponses.Request, depth int) (*Set, error) {
+func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openresponses.Request, src *usage.Source, depth int) (*Set, error) {
 	ds, err := t.declarations(p.Name, req.Tools)
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{toolset: t, principal: p, depth: depth, byName: map[string]*Function{}}
+	s := &Set{toolset: t, principal: p, source: src, depth: depth, byName: map[string]*Function{}}
 	if len(ds) > 0 {
 		s.view = t.deps.View(p)
 	}

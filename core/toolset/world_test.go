@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -29,6 +30,7 @@ type world struct {
 	versions map[string]string // of the objects that exist and are allowed
 	closed   map[string]bool   // tool types that nobody may use
 	queried  [][]string        // tables of each query
+	source   *usage.Source     // of requests
 	depth    int               // gateways that requests have passed
 	mu       sync.Mutex
 	log      logBuffer
@@ -67,6 +69,12 @@ func newWorld(t testing.TB, limits toolset.Limits) *world {
 // newWorldWith is newWorld with the operator's side of the tool types.
 func newWorldWith(t testing.TB, limits toolset.Limits, cfg toolset.Config) *world {
 	t.Helper()
+	return newWorldFrom(t, func(d *toolset.Deps) { d.Limits, d.Config = limits, cfg })
+}
+
+// newWorldFrom is newWorld with what set changes.
+func newWorldFrom(t testing.TB, change func(d *toolset.Deps)) *world {
+	t.Helper()
 	out, err := egress.New(egress.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +83,7 @@ func newWorldWith(t testing.TB, limits toolset.Limits, cfg toolset.Config) *worl
 		tools:    map[string]plugin{"table": {&double{}, tableManifest}},
 		versions: map[string]string{"table main.sales.reviews": "1", "table main.sales.orders": "1", "table main.sales.größe": "1"},
 	}
-	set, err := toolset.New(toolset.Deps{
+	deps := toolset.Deps{
 		Tool: func(typ, _ string) (tool.Tool, tool.Manifest, bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -96,11 +104,11 @@ func newWorldWith(t testing.TB, limits toolset.Limits, cfg toolset.Config) *worl
 			return nil
 		},
 		View:   func(*access.Principal) toolset.View { return w },
-		Config: cfg,
 		Egress: out,
-		Limits: limits,
 		Log:    slog.New(slog.NewTextHandler(&w.log, nil)),
-	})
+	}
+	change(&deps)
+	set, err := toolset.New(deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +162,7 @@ func (w *world) openAs(t testing.TB, p *access.Principal, tools string) (*toolse
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w.Open(t.Context(), p, req, w.depth)
+	return w.Open(t.Context(), p, req, w.source, w.depth)
 }
 
 func names(s *toolset.Set) []string {

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), checkCommand(), configCommand(), doctorCommand(), tokenCommand(), pluginCommand(), versionCommand())
+	root.AddCommand(serveCommand(), sqlCommand(), usageCommand(), tablesCommand(), checkCommand(), configCommand(), doctorCommand(), tokenCommand(), backupCommand(), pluginCommand(), versionCommand())
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0

@@ -60,7 +60,7 @@ func TestWrongUse(t *testing.T) {
 	}{
 		{[]string{"tokne"}, 2, `unknown command "tokne" for "sallyport"; did you mean "token"?`},
 		{[]string{"tokne", "create", "-p", "x"}, 2, `did you mean "token"?`},
-		{[]string{"xyzzy"}, 2, `unknown command "xyzzy" for "sallyport"; there is check`},
+		{[]string{"xyzzy"}, 2, `unknown command "xyzzy" for "sallyport"; there is backup, check`},
 		{[]string{"--no-such-flag"}, 2, "--no-such-flag"},
 		{[]string{"token", "craete"}, 2, `unknown command "craete" for "sallyport token"; did you mean "create"?`},
 		{[]string{"token", "craete", "-c", file, "--principal", "x"}, 2, `did you mean "create"?`},

@@ -37,6 +37,7 @@ func serveCommand() *cobra.Command {
 	welcome := cmd.Flags().Bool("welcome", false, "print the URL, the administrator's token and a first request")
 	listen := cmd.Flags().String("listen", "", "`address` to listen on, in place of the configured one")
 	dev := cmd.Flags().StringArray("dev", nil, "plugin under development, `NAME[=DIR]`: built, run and built again after each change, without being added")
+	quarantine := cmd.Flags().Bool("quarantine", false, "start although records in the middle of the ledger cannot be read: set the damaged file aside and go on without them")
 	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		log, err := logger(cmd.ErrOrStderr(), *level)
@@ -56,6 +57,7 @@ func serveCommand() *cobra.Command {
 		if cfg.Dev, err = developed(*dev); err != nil {
 			return usageError{err}
 		}
+		cfg.Tables.Quarantine = *quarantine
 		return serve(cmd.Context(), cfg, *welcome, cmd.OutOrStdout(), log)
 	}
 	return cmd
@@ -71,12 +73,16 @@ func logger(w io.Writer, level string) (*slog.Logger, error) {
 
 func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writer, log *slog.Logger) error {
 	limitMemory()
+	ignoreFileSizeSignal()
 	slog.SetDefault(log)
 	l, err := gateway.Listen(cfg) // before anything is written: a taken port is the usual mistake
 	if err != nil {
 		return err
 	}
 	defer l.Close()
+	if err := gateway.CheckData(cfg.Data.Dir); err != nil { // before the samples are written there
+		return err
+	}
 	if dir := cfg.Samples(); dir != "" {
 		if err := writeSamples(dir, log); err != nil {
 			return err

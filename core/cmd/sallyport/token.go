@@ -34,6 +34,9 @@ func withTokens(ctx context.Context, file string, f func(gateway.Tokens) error) 
 	if t, err := gateway.Control(cfg.Data.Dir); err == nil {
 		return f(t)
 	}
+	if err := gateway.CheckData(cfg.Data.Dir); err != nil {
+		return err
+	}
 	log := slog.New(slog.DiscardHandler)
 	db, err := store.Open(ctx, cfg.Data.State, log)
 	if err != nil {

@@ -27,15 +27,19 @@ func (anthropic) reply(s *Server, q *query, t Turn) []string {
 		stop = "max_tokens"
 	}
 	u := t.Usage.orSmall()
-	begun := object{"input_tokens": u.Input, "cache_creation_input_tokens": 0, "cache_read_input_tokens": u.Cached,
-		"cache_creation": object{"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}, "output_tokens": 1, "service_tier": "standard"}
+	begun := object{"input_tokens": u.Input, "cache_creation_input_tokens": u.Cached5m + u.Cached1h, "cache_read_input_tokens": u.Cached,
+		"cache_creation": object{"ephemeral_5m_input_tokens": u.Cached5m, "ephemeral_1h_input_tokens": u.Cached1h}, "output_tokens": 1, "service_tier": "standard"}
+	spent := object{"output_tokens": u.Output + u.Reasoning}
+	if u.Reasoning > 0 {
+		spent["output_tokens_details"] = object{"thinking_tokens": u.Reasoning}
+	}
 	message := object{"id": s.id("msg_01", 22), "type": "message", "role": "assistant", "model": q.model, "content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": begun}
 	if !q.stream {
 		content := make([]any, len(blocks))
 		for i, b := range blocks {
 			content[i] = b
 		}
-		return []string{encode(with(message, object{"content": content, "stop_reason": stop, "usage": with(begun, object{"output_tokens": u.Output + u.Reasoning})}))}
+		return []string{encode(with(message, object{"content": content, "stop_reason": stop, "usage": with(begun, spent)}))}
 	}
 	var frames []string
 	event := func(typ string, members object) {
@@ -47,8 +51,8 @@ func (anthropic) reply(s *Server, q *query, t Turn) []string {
 	for i, b := range blocks {
 		claudeBlock(event, i, b)
 	}
-	event("message_delta", object{"delta": object{"stop_reason": stop, "stop_sequence": nil}, "usage": object{"input_tokens": u.Input,
-		"cache_creation_input_tokens": 0, "cache_read_input_tokens": u.Cached, "output_tokens": u.Output + u.Reasoning}})
+	event("message_delta", object{"delta": object{"stop_reason": stop, "stop_sequence": nil}, "usage": with(spent, object{"input_tokens": u.Input,
+		"cache_creation_input_tokens": u.Cached5m + u.Cached1h, "cache_read_input_tokens": u.Cached})})
 	event("message_stop", object{})
 	return frames
 }

@@ -154,7 +154,7 @@ func (chat) reply(s *Server, q *query, t Turn) []string {
 	}
 	u := t.Usage.orSmall()
 	usage := object{
-		"prompt_tokens": u.Input + u.Cached, "completion_tokens": u.Output + u.Reasoning, "total_tokens": u.Input + u.Cached + u.Output + u.Reasoning,
+		"prompt_tokens": u.fresh() + u.Cached, "completion_tokens": u.Output + u.Reasoning, "total_tokens": u.fresh() + u.Cached + u.Output + u.Reasoning,
 		"prompt_tokens_details":     object{"cached_tokens": u.Cached, "audio_tokens": 0},
 		"completion_tokens_details": object{"reasoning_tokens": u.Reasoning, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
 	}

@@ -36,8 +36,8 @@ func (gemini) reply(s *Server, q *query, t Turn) []string {
 		finish = "MAX_TOKENS"
 	}
 	u := t.Usage.orSmall()
-	usage := object{"promptTokenCount": u.Input + u.Cached, "candidatesTokenCount": u.Output, "totalTokenCount": u.Input + u.Cached + u.Output + u.Reasoning,
-		"promptTokensDetails": []any{object{"modality": "TEXT", "tokenCount": u.Input + u.Cached}}}
+	usage := object{"promptTokenCount": u.fresh() + u.Cached, "candidatesTokenCount": u.Output, "totalTokenCount": u.fresh() + u.Cached + u.Output + u.Reasoning,
+		"promptTokensDetails": []any{object{"modality": "TEXT", "tokenCount": u.fresh() + u.Cached}}}
 	if u.Cached > 0 {
 		usage["cachedContentTokenCount"] = u.Cached
 	}
@@ -64,7 +64,7 @@ func (gemini) reply(s *Server, q *query, t Turn) []string {
 	var frames []string
 	frame := func(text string) { frames = append(frames, "data: "+text+"\r\n\r\n") }
 	for _, p := range parts {
-		frame(document([]object{p}, nil, object{"promptTokenCount": u.Input + u.Cached, "totalTokenCount": u.Input + u.Cached}))
+		frame(document([]object{p}, nil, object{"promptTokenCount": u.fresh() + u.Cached, "totalTokenCount": u.fresh() + u.Cached}))
 	}
 	frame(document([]object{{"text": ""}}, finish, usage))
 	return frames

@@ -35,9 +35,9 @@ func (responses) reply(s *Server, q *query, t Turn) []string {
 	}
 	u := t.Usage.orSmall()
 	usage := object{
-		"input_tokens": u.Input + u.Cached, "input_tokens_details": object{"cached_tokens": u.Cached},
+		"input_tokens": u.fresh() + u.Cached, "input_tokens_details": object{"cached_tokens": u.Cached},
 		"output_tokens": u.Output + u.Reasoning, "output_tokens_details": object{"reasoning_tokens": u.Reasoning},
-		"total_tokens": u.Input + u.Cached + u.Output + u.Reasoning,
+		"total_tokens": u.fresh() + u.Cached + u.Output + u.Reasoning,
 	}
 	final := w.response(status, incomplete, usage)
 	w.event("response."+status, object{"response": final})

@@ -22,6 +22,7 @@ type Turn struct {
 	Before     *Gate  // holds the reply back before its head
 	Middle     *Gate  // holds it after about half of the frames
 	Fault      Fault
+	Pace       time.Duration // passes before each frame but the first: a slow provider
 }
 
 // Call is a call of one of the declared functions.
@@ -40,9 +41,21 @@ const (
 	Filter
 )
 
-// Usage counts tokens as the documents of the providers define them, disjoint.
-// A zero Usage stands for small numbers.
-type Usage struct{ Input, Cached, Output, Reasoning int }
+// Usage counts tokens, disjoint. A zero Usage stands for small numbers. A
+// provider says of them what its dialect has a place for: only Anthropic tells
+// input written to its caches from other input.
+type Usage struct {
+	Input    int // read, not from a cache and not into one
+	Cached   int // read from a cache
+	Cached5m int // written to the cache of five minutes
+	Cached1h int // written to the cache of an hour
+
+	Output    int // reasoning apart
+	Reasoning int
+}
+
+// fresh is all input that is not from a cache.
+func (u Usage) fresh() int { return u.Input + u.Cached5m + u.Cached1h }
 
 func (u Usage) orSmall() Usage {
 	if u == (Usage{}) {
@@ -122,6 +135,9 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Tur
 		rc.Flush()
 	}
 	for i, f := range frames {
+		if i > 0 && !wait(r.Context(), t.Pace) {
+			return
+		}
 		if i == half {
 			if !t.Middle.pass(r.Context()) {
 				return
@@ -146,6 +162,21 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Tur
 		for j := range len(f) {
 			send(f[j : j+1])
 		}
+	}
+}
+
+// wait lets d pass. It is false when the client left.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -32,6 +32,7 @@ type Server struct {
 	mu       sync.Mutex
 	script   []Turn
 	repeat   *Turn
+	play     func(Request) Turn
 	requests []Request
 	count    int // of ids
 	memory   memory
@@ -121,6 +122,16 @@ func (s *Server) Repeat(t Turn) {
 	s.repeat = &t
 }
 
+// Play makes the server ask f what to answer, with each request that it
+// accepts, in place of the script, and keep no accepted requests: for a load
+// that goes on for long. f is called once for each, whatever becomes of the
+// answer, and one at a time. A nil f means the script again.
+func (s *Server) Play(f func(Request) Turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.play = f
+}
+
 // Reset forgets what is left of the script. What was issued stays known.
 func (s *Server) Reset() {
 	s.mu.Lock()
@@ -170,6 +181,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case no != nil:
 		rec.Refused = fmt.Sprintf("%d %s", no.status, no.message)
+	case s.play != nil:
+		turn = s.play(rec)
 	case len(s.script) > 0:
 		turn, s.script = s.script[0], s.script[1:]
 	case s.repeat != nil:
@@ -178,7 +191,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		no = &refusal{status: 500, message: "The script is over: nobody expected this request.", typ: "server_error"}
 		rec.Refused = no.message
 	}
-	s.requests = append(s.requests, rec)
+	if s.play == nil || no != nil {
+		s.requests = append(s.requests, rec)
+	}
 	var frames []string
 	if no == nil && turn.Status == 0 {
 		frames = s.speak.reply(s, q, turn)

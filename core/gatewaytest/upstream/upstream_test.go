@@ -216,3 +216,59 @@ func readAll(r *http.Response) error {
 	_, err := io.Copy(io.Discard, r.Body)
 	return err
 }
+
+// A server that plays answers each request that it accepts as it is told, and
+// keeps none of them.
+func TestPlay(t *testing.T) {
+	t.Parallel()
+	s := OpenAI(t, testKey)
+	s.Script(Turn{Text: "of the script"})
+	var got []string
+	s.Play(func(r Request) Turn {
+		got = append(got, str(parse(t, string(r.Body)), "input"))
+		return Turn{Text: "answer " + got[len(got)-1]}
+	})
+	for _, in := range []string{"one", "two"} {
+		if status, reply := send(t, s, oa, `{"model":"gpt-5.2","input":"`+in+`"}`); status != 200 || !strings.Contains(reply, "answer "+in) {
+			t.Errorf("%s: got %d %s", in, status, reply)
+		}
+	}
+	send(t, s, oa, `{"model":"gpt-5.2"}`) // refused
+	if strings.Join(got, " ") != "one two" || len(s.Requests()) != 1 || len(s.Refusals()) != 1 {
+		t.Errorf("it was asked of %q; kept %d requests, refused %q", got, len(s.Requests()), s.Refusals())
+	}
+	s.Play(nil)
+	if _, reply := send(t, s, oa, `{"model":"gpt-5.2","input":"three"}`); !strings.Contains(reply, "of the script") {
+		t.Errorf("after Play(nil): %s", reply)
+	}
+}
+
+// Each dialect tells of cached input in its own way, streamed or not.
+func TestCachedInput(t *testing.T) {
+	t.Parallel()
+	u := Usage{Input: 1000, Cached: 200, Cached5m: 30, Cached1h: 4, Output: 50, Reasoning: 6}
+	claudeCounts := []string{`"input_tokens":1000`, `"cache_read_input_tokens":200`, `"cache_creation_input_tokens":34`, `"ephemeral_5m_input_tokens":30`, `"ephemeral_1h_input_tokens":4`,
+		`"output_tokens":56`, `"thinking_tokens":6`}
+	for name, tc := range map[string]struct {
+		open func(testing.TB, string) *Server
+		path string
+		body string
+		want []string
+	}{
+		"openai":           {OpenAI, oa, `{"model":"gpt-5.2","input":"x"}`, []string{`"input_tokens":1234`, `"cached_tokens":200`, `"output_tokens":56`, `"reasoning_tokens":6`, `"total_tokens":1290`}},
+		"chat":             {OpenAI, oaChat, `{"model":"gpt-5.2","messages":[{"role":"user","content":"x"}]}`, []string{`"prompt_tokens":1234`, `"cached_tokens":200`, `"completion_tokens":56`, `"total_tokens":1290`}},
+		"anthropic":        {Anthropic, claudePath, `{"model":"claude-sonnet-4-5","max_tokens":10,"messages":[{"role":"user","content":"x"}]}`, claudeCounts},
+		"anthropic stream": {Anthropic, claudePath, `{"model":"claude-sonnet-4-5","max_tokens":10,"stream":true,"messages":[{"role":"user","content":"x"}]}`, claudeCounts},
+		"gemini": {Gemini, gem, `{"contents":[{"role":"user","parts":[{"text":"x"}]}]}`,
+			[]string{`"promptTokenCount":1234`, `"cachedContentTokenCount":200`, `"candidatesTokenCount":50`, `"thoughtsTokenCount":6`, `"totalTokenCount":1290`}},
+	} {
+		s := tc.open(t, testKey)
+		s.Script(Turn{Text: "fine", Usage: u})
+		_, reply := send(t, s, tc.path, tc.body)
+		for _, want := range tc.want {
+			if !strings.Contains(reply, want) {
+				t.Errorf("%s: no %s in %s", name, want, reply)
+			}
+		}
+	}
+}

@@ -5,7 +5,7 @@
 #   readers.py chdb TABLE              ClickHouse with delta-kernel
 #   readers.py duckdb TABLE FILE...    DuckDB over the live files
 #   readers.py append TABLE FROM BY    appends the rows with id < FROM again, with BY added to the id
-import json, os, sys
+import decimal, json, os, sys
 
 FIGURES = {  # of the columns that the table has; in plain SQL terms
     "count": (None, "count(*)"),
@@ -19,6 +19,8 @@ FIGURES = {  # of the columns that the table has; in plain SQL terms
     "nulls": ("s", "count(*) - count(s)"),
     "d38": ("d38", "sum(d38)"),
     "last": ("at", 'max("at")'),
+    "invocations": ("invocation_id", "count(distinct invocation_id)"),
+    "cost": ("cost_usd", "sum(cost_usd)"),  # to the last digit, as text
 }
 
 
@@ -30,7 +32,9 @@ def figures(columns, run):
     for name in ("ids", "xs", "pairs", "points", "score", "d38"):
         if name in out:
             out[name] = round(float(out[name] or 0), 6)
-    if not isinstance(out["last"], (int, type(None))):  # else it is in microseconds already
+    if "cost" in out:
+        out["cost"] = str(decimal.Decimal(out["cost"] or 0).normalize())
+    if not isinstance(out.get("last"), (int, type(None))):  # else it is in microseconds already
         t = out["last"]
         out["last"] = int(t.replace(microsecond=0).timestamp()) * 1_000_000 + t.microsecond
     return {k: (int(v) if isinstance(v, float) and v == int(v) else v) for k, v in out.items()}
@@ -72,7 +76,7 @@ def in_chdb(path):
         sql = [f"toUnixTimestamp64Micro({e})" if e.startswith("max(") else e for e in sql]
         sql = ", ".join(f"ifNull(toString({e}), 'NULL')" for e in sql)
         out = json.loads(str(chdb.query(f"select [{sql}] as v from {source}", "JSONEachRow")))["v"]
-        return [None if v == "NULL" else float(v) if "." in v else int(v) for v in out]
+        return [None if v == "NULL" else v if "cost_usd" in e else float(v) if "." in v else int(v) for e, v in zip(expressions, out)]
 
     return figures(columns, run)
 

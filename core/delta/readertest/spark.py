@@ -1,11 +1,11 @@
-# Reads a table with Spark and Delta's own library, appends to it the rows with
-# id < FROM again with BY added to the id, and prints one line of JSON.
+# Reads a table with Spark and Delta's own library, and prints one line of JSON.
 #
-#   spark.py TABLE FROM BY IVY_CACHE
+#   spark.py append TABLE FROM BY IVY_CACHE       figures of the tests' rows; then appends those with id < FROM again, with BY added to the id
+#   spark.py figures TABLE EXPRESSION... IVY_CACHE    the values of SQL expressions over all rows, as text
 import json, sys
 from pyspark.sql import SparkSession
 
-table, below, by, ivy = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+command, table, arguments, ivy = sys.argv[1], sys.argv[2], sys.argv[3:-1], sys.argv[-1]
 spark = (
     SparkSession.builder.master("local[1]")
     .config("spark.jars.packages", "io.delta:delta-spark_2.12:3.3.2")
@@ -20,6 +20,11 @@ spark = (
     .getOrCreate()
 )
 rows = spark.read.format("delta").load(table)
+if command == "figures":
+    values = rows.selectExpr(*(f"cast({e} as string)" for e in arguments)).collect()[0]
+    print(json.dumps({e: v for e, v in zip(arguments, values)}))
+    sys.exit()
+below, by = int(arguments[0]), int(arguments[1])
 total = rows.selectExpr("count(*)", "sum(id)", "sum(st.y.score)", "sum(size(points)) filter (where points is not null)", "unix_micros(max(at))").collect()[0]
 skipped = rows.where("id >= 30 and id < 50").count()  # by statistics
 rows.where(f"id < {below}").withColumn("id", rows.id + by).write.format("delta").mode("append").save(table)

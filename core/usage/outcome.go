@@ -1,0 +1,197 @@
+package usage
+
+import (
+	"time"
+
+	"github.com/sallyport-gateway/sallyport/core/delta"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+)
+
+// externalModel is the destination_type of every destination here: a model that
+// somebody else serves. Source: Databricks, ModelService destination types.
+const externalModel = "EXTERNAL_FOUNDATION_MODEL"
+
+// maxTokens bounds a token count that a provider says, so that sums stay in
+// 64 bits.
+const maxTokens = 1e15
+
+// begin sets r to the row that stands if the call never ends.
+func (r *row) begin(s *Start, c *Config, id string) {
+	*r = row{
+		AccountID: c.AccountID, WorkspaceID: c.WorkspaceID, SchemaVersion: schemaVersion, InvocationID: id,
+		Requester: clean(s.Requester, maxName), RequesterType: "USER", RequesterGroups: cleanList(s.Groups, maxGroups),
+		Status: Interrupted, ErrorCode: Interrupted, TokenSource: "none",
+	}
+	r.at(s.Time)
+	if s.ServicePrincipal {
+		r.RequesterType = "SERVICE_PRINCIPAL"
+	}
+	if x := s.Source; x != nil {
+		r.RequestID, r.URL, r.APIType = clean(x.RequestID, maxName), cleanURL(x.URL), clean(x.APIType, maxName)
+		r.IPAddress, r.UserAgent, r.ContentType = clean(x.IP, maxName), clean(x.UserAgent, maxUserAgent), clean(x.ContentType, maxName)
+		r.RequestTags, r.SessionID, r.AgentID = cleanTags(x.Tags), clean(x.Session, maxName), clean(x.Agent, maxName)
+		r.CodingTool, r.CodingToolVersion = clean(x.Tool, maxName), clean(x.ToolVersion, maxName)
+	}
+	if t := s.Service; t != nil {
+		r.ServiceType, r.ServiceName = clean(t.Type, maxName), clean(t.Name, maxName)
+		r.MCP = &mcp{Method: "tools/call", ToolName: clean(t.Function, maxName), ServerType: clean(t.ToolType, maxName), ClientName: r.CodingTool}
+		return
+	}
+	r.EndpointName, r.DestinationType = clean(s.Model, maxName), externalModel
+	r.DestinationName, r.DestinationModel = clean(s.Provider, maxName), clean(s.DestinationModel, maxName)
+	if s.PayloadTable != "" {
+		r.EndpointMetadata = &endpointMetadata{InferenceTable: clean(s.PayloadTable, 3*maxName)}
+	}
+	r.Routing = &routing{}
+	u := openresponses.Usage{Input: s.EstimatedInput, Estimated: true}
+	r.tokens(tokensOf(u))
+	r.price(s.Price)
+	if r.Price != nil {
+		r.Cost = new(delta.Unscaled(r.Price.cost(tokensOf(u))))
+	}
+}
+
+// refuse sets r to the row of a call that is not made.
+func (r *row) refuse(s *Start, o *Outcome, c *Config, id string) {
+	r.begin(s, c, id)
+	if o.Status == "" {
+		o.Status = Refused
+	}
+	r.end(o, c)
+	if len(o.Attempts) == 0 {
+		r.DestinationType = "" // none was asked
+	}
+}
+
+// end makes the row that begin made that of a call which has ended.
+func (r *row) end(o *Outcome, c *Config) {
+	r.Status, r.ErrorCode = clean(o.Status, maxName), clean(string(o.Code), maxName)
+	r.StatusCode = int32(c.status(o))
+	r.LatencyMS = new(o.Latency.Milliseconds())
+	if o.FirstByte > 0 {
+		r.FirstByteMS = new(o.FirstByte.Milliseconds())
+	}
+	r.LostFields = cleanList(o.Lost, maxLost)
+	if r.ServiceType != "" {
+		return
+	}
+	r.ToolCalls = new(int32(min(max(o.ToolCalls, 0), 1<<30)))
+	r.DestinationID = clean(o.Served, maxName)
+	if o.Tier != "" {
+		r.InvocationMetadata = &invocation{ServiceTier: clean(o.Tier, maxName)}
+	}
+	r.attempts(o.Attempts)
+}
+
+// status is the HTTP status that an outcome stands for, 0 when none is known.
+func (c *Config) status(o *Outcome) int {
+	switch {
+	case o.Status == Completed, o.Status == Incomplete:
+		return 200
+	case o.Status == Canceled:
+		return 499
+	case c.StatusOf == nil:
+		return 0
+	case o.Code == "":
+		return c.StatusOf(apierror.Internal)
+	}
+	return c.StatusOf(o.Code)
+}
+
+// attempts sets what follows from what was asked upstream: tokens, costs and
+// the destination.
+func (r *row) attempts(as []Attempt) {
+	if len(as) > maxAttempts { // the last one answered
+		as = append(as[:maxAttempts-1:maxAttempts-1], as[len(as)-1])
+	}
+	r.Routing.Attempts = make([]attempt, len(as))
+	var sum openresponses.Usage
+	var cost *delta.Unscaled
+	if len(as) > 1 {
+		r.AttemptCosts = make([]attemptCost, len(as))
+	}
+	for i := range as {
+		a := &as[i]
+		provider, model := clean(a.Provider, maxName), clean(a.Model, maxName)
+		r.Routing.Attempts[i] = attempt{
+			Action: clean(a.Action, maxName), Destination: provider + "/" + model,
+			StatusCode: int32(min(max(a.Status, 0), 999)), LatencyMS: a.Latency.Milliseconds(),
+		}
+		u := tokensOf(a.Usage)
+		sum = sum.Add(u)
+		var own *delta.Unscaled
+		if a.Price != nil {
+			own = new(delta.Unscaled(a.Price.rates().cost(u)))
+			if cost == nil {
+				cost = new(delta.Unscaled)
+			}
+			*cost = delta.Unscaled(addCost(int64(*cost), int64(*own)))
+		}
+		if r.AttemptCosts != nil {
+			r.AttemptCosts[i] = attemptCost{provider, model, u.InputTotal(), u.OutputTotal(), own}
+		}
+	}
+	r.tokens(sum)
+	if len(as) == 0 { // of the price it would have had
+		if r.Price != nil {
+			r.Cost = new(delta.Unscaled)
+		}
+		return
+	}
+	last := &as[len(as)-1]
+	r.DestinationName, r.DestinationModel = clean(last.Provider, maxName), clean(last.Model, maxName)
+	r.price(last.Price)
+	r.Cost = cost
+}
+
+// tokensOf is u without what cannot be: less than nothing, or more than any
+// model reads.
+func tokensOf(u openresponses.Usage) openresponses.Usage {
+	for _, n := range [...]*int64{&u.Input, &u.CacheRead, &u.CacheWrite, &u.CacheWrite1h, &u.Output, &u.Reasoning} {
+		*n = min(max(*n, 0), maxTokens)
+	}
+	u.Estimated = u.Estimated && u.Total() > 0
+	return u
+}
+
+func (r *row) tokens(u openresponses.Usage) {
+	switch {
+	case u.Total() == 0:
+		r.TokenSource = "none"
+	case u.Estimated:
+		r.TokenSource = "estimated"
+	default:
+		r.TokenSource = "provider"
+	}
+	// One piece of memory for all.
+	n := &struct{ input, output, total, uncached, write5m, write1h int64 }{
+		u.InputTotal(), u.OutputTotal(), u.Total(), u.Input, u.CacheWrite, u.CacheWrite1h,
+	}
+	r.InputTokens, r.OutputTokens, r.TotalTokens = &n.input, &n.output, &n.total
+	r.UncachedTokens, r.CacheWrite5m, r.CacheWrite1h = &n.uncached, &n.write5m, &n.write1h
+	r.TokenDetails = &tokenDetails{CacheRead: u.CacheRead, CacheCreation: u.CacheWrite + u.CacheWrite1h, Reasoning: u.Reasoning}
+}
+
+func (r *row) price(p *Price) {
+	r.Price = nil
+	if p != nil {
+		r.Price = new(p.rates())
+	}
+}
+
+// at sets when the call was made.
+func (r *row) at(t time.Time) {
+	r.EventTime = t.UnixMicro()
+	r.EventDate = day(t)
+}
+
+// day is the day of t in UTC, counted from 1970.
+func day(t time.Time) int32 {
+	s := t.Unix()
+	d := s / 86400
+	if s%86400 < 0 {
+		d--
+	}
+	return int32(d)
+}
