@@ -68,8 +68,8 @@ e2e: build ## the real client programs and third-party plugins against a running
 	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./examples/plugins ./core/gatewaytest ./core/delta ./core/backup
 
 .PHONY: bench
-bench: build ## speed: CPU per operation and ratios against a direct call
-	SALLYPORT_BUILT=1 $(GO) test -run '^$$' -bench . -benchmem ./...
+bench: build ## speed: CPU per operation and ratios against a direct call; memory over 10 minutes of load (SALLYPORT_SOAK=1m for less)
+	SALLYPORT_BUILT=1 SALLYPORT_SOAK=$(or $(SALLYPORT_SOAK),10m) $(GO) test -run '^$$' -bench . -benchmem -timeout 90m ./...
 
 .PHONY: clean
 clean: ## remove what was built; data stays

@@ -42,12 +42,12 @@ func (s Source) claim(dir string) (abs, made string, err error) {
 	if abs, err = real(dir); err != nil {
 		return dir, "", err
 	}
-	for _, own := range []string{s.Log, s.Tables} {
+	for _, own := range []string{s.Log, s.Tables, s.Dir} {
 		if own, err = real(own); err != nil {
 			return abs, "", err
 		}
 		if below(abs, own) {
-			return abs, "", fmt.Errorf("it is inside %s, which is to be copied; choose another place", own)
+			return abs, "", fmt.Errorf("it is inside %s, which is to be copied and would be lost together with it; choose another place", own)
 		}
 	}
 	if ok, err := empty(abs); err != nil || !ok {

@@ -274,6 +274,7 @@ func (c *Config) finish() error {
 	if err := c.Tables.Validate(); err != nil {
 		bad("tables: %w", err)
 	}
+	c.Tables = c.Tables.WithDefaults()
 	if len(c.Providers) == 0 || len(c.Models) == 0 {
 		bad("providers, models: a gateway needs at least one of each")
 	}

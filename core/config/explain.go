@@ -67,10 +67,13 @@ func suggest(text []byte, at *token.Token) string {
 	if levels := elsewhere[key]; levels != nil {
 		return belongs(key, levels)
 	}
-	if near := spelling.Nearest(key, slices.Sorted(maps.Keys(elsewhere))); near != "" {
+	if near := spelling.Nearest(key, slices.Sorted(maps.Keys(elsewhere))); near != "" && len(key) > 3 { // two letters are near to anything
 		if where := belongs("it", elsewhere[near]); where != "" {
 			return fmt.Sprintf("did you mean %q? %s", near, where)
 		}
+	}
+	if len(here) > 0 && len(here) <= 12 {
+		return "the keys here are " + strings.Join(here, ", ")
 	}
 	return ""
 }

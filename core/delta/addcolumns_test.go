@@ -9,7 +9,7 @@ import (
 
 // wider is small with a column more, and a struct.
 func wider() Schema {
-	return append(small(), Field{Name: "extra", Type: Long, Comment: "added"}, Field{Name: "st", Type: Struct{{Name: "a", Type: String}}})
+	return append(small(), Field{Name: "extra", Type: Long, Comment: "added"}, Field{Name: "more", Type: Struct{{Name: "a", Type: String}}})
 }
 
 func TestAddColumns(t *testing.T) {
@@ -48,7 +48,7 @@ func TestAddColumns(t *testing.T) {
 		}
 		for _, r := range rows {
 			switch id := r["id"].(int64); {
-			case id == 0 && (r["extra"] != nil || r["st"] != nil), id == 1 && (r["extra"] != int64(7) || r["st"] == nil), id == 2 && (r["extra"] != nil || r["st"] == nil):
+			case id == 0 && (r["extra"] != nil || r["more"] != nil), id == 1 && (r["extra"] != int64(7) || r["more"] == nil), id == 2 && (r["extra"] != nil || r["more"] == nil):
 				t.Errorf("row %v", r)
 			}
 		}

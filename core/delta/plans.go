@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -86,6 +88,9 @@ func asAny(c *column) encodeFunc {
 
 // leafPlan resolves named types to their kinds.
 func leafPlan(c *column, t reflect.Type) (encodeFunc, error) {
+	if enc := plainPlan(c, t); enc != nil {
+		return enc, nil
+	}
 	var get func(v reflect.Value) (parquet.Value, error)
 	switch k := t.Kind(); {
 	case t == timeType:
@@ -129,6 +134,36 @@ func leafPlan(c *column, t reflect.Type) (encodeFunc, error) {
 		e.put(c.leaf, pv, rep)
 		return nil
 	}, nil
+}
+
+// plainPlan is leafPlan for what most columns are, texts and numbers whose
+// every value fits, and nil for the rest.
+func plainPlan(c *column, t reflect.Type) encodeFunc {
+	l, k := c.leaf, t.Kind()
+	switch {
+	case t == unscaledType:
+	case c.typ == String && k == reflect.String:
+		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
+			s := v.String()
+			if !utf8.ValidString(s) {
+				s = strings.ToValidUTF8(s, "\uFFFD")
+			}
+			e.bytes += len(s)
+			e.add(l, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s))), rep)
+			return nil
+		}
+	case (c.typ == Long || c.typ == Timestamp) && k >= reflect.Int && k <= reflect.Int64:
+		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
+			e.add(l, parquet.Int64Value(v.Int()), rep)
+			return nil
+		}
+	case (c.typ == Integer || c.typ == Date) && k == reflect.Int32:
+		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
+			e.add(l, parquet.Int32Value(int32(v.Int())), rep)
+			return nil
+		}
+	}
+	return nil
 }
 
 // structField is a field of a Go struct that sets a column.

@@ -330,29 +330,24 @@ func TestUnscaled(t *testing.T) {
 // Rows of megabytes pass through the memory one by one, and not by the
 // thousand.
 func TestLargeRowsTakeLittleMemory(t *testing.T) {
-	table, d := testTable(t, Definition{Schema: small(), Properties: map[string]string{propStatsNames: "id,at"}}, Options{})
-	const rows, size = 120, 2 << 20
-	noise := make([]byte, size)
+	def := Definition{Schema: small(), Properties: map[string]string{propStatsNames: "id,at"}}
+	noise := make([]byte, 2<<20)
 	for i := range noise {
 		noise[i] = byte('a' + i*i%23)
 	}
-	var most, before runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	look := func() {
+	memory := func() runtime.MemStats {
 		var m runtime.MemStats
-		runtime.GC()
 		runtime.ReadMemStats(&m)
-		most.HeapAlloc = max(most.HeapAlloc, m.HeapAlloc)
+		return m
 	}
-	for part := range 4 {
+	held := func() int64 { runtime.GC(); return int64(memory().HeapAlloc) }
+	before, most := held(), int64(0)
+	write := func(table *Table, from, to int) {
+		t.Helper()
 		_, err := table.Append(t.Context(), Txn{}, func(yield func(any, error) bool) {
-			for i := range rows / 4 {
-				if !yield(Row{part*rows/4 + i, nil, fmt.Sprint(part, i) + string(noise), nil}, nil) {
-					return
-				}
-				if i%10 == 9 {
-					look()
+			for i := from; i < to && yield(Row{i, nil, fmt.Sprint(i) + string(noise), nil}, nil); i++ {
+				if i%20 == 19 {
+					most = max(most, held())
 				}
 			}
 		})
@@ -360,20 +355,27 @@ func TestLargeRowsTakeLittleMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if held := int64(most.HeapAlloc) - int64(before.HeapAlloc); held > 100<<20 {
-		t.Errorf("writing %d MiB of rows held %d MiB", rows*size>>20, held>>20)
+	table, _ := testTable(t, def, Options{})
+	write(table, 0, 60)
+	if most -= before; most > 90<<20 {
+		t.Errorf("writing 120 MiB of rows held %d MiB", most>>20)
 	}
-	runtime.ReadMemStats(&before)
+	if _, bytes := table.Files(); bytes > 20<<20 {
+		t.Errorf("the file has %d bytes: statistics hold whole texts", bytes)
+	}
+	table, d := testTable(t, def, Options{})
+	for i := range 4 {
+		write(table, 12*i, 12*i+12)
+	}
+	size := memory().HeapSys
 	c, err := table.Compact(t.Context(), CompactOptions{})
-	if err != nil || c.Rows != rows {
+	if err != nil || c.Rows != 48 {
 		t.Fatal(c, err)
 	}
-	var after runtime.MemStats
-	runtime.ReadMemStats(&after)
-	if held := int64(after.HeapSys) - int64(before.HeapSys); held > 150<<20 {
-		t.Errorf("compacting %d MiB of rows grew the heap by %d MiB", rows*size>>20, held>>20)
+	if grown := int64(memory().HeapSys) - int64(size); grown > 60<<20 {
+		t.Errorf("compacting 96 MiB of rows grew the heap by %d MiB", grown>>20)
 	}
-	if got := ids(t, d); !slices.Equal(got, upTo(rows)) {
+	if got := ids(t, d); !slices.Equal(got, upTo(48)) {
 		t.Errorf("%d rows", len(got))
 	}
 }

@@ -202,3 +202,24 @@ func TestLong(t *testing.T) {
 	t.Run("processes", func(t *testing.T) { t.Parallel(); processes(t, 4, 150) })
 	t.Run("killed at random", func(t *testing.T) { t.Parallel(); killAtRandom(t, 100) })
 }
+
+// Files that were written before a column was added have it as null.
+func TestReadersAfterColumnsWereAdded(t *testing.T) {
+	table, d := testTable(t, Definition{Schema: small(), Partition: []string{"part"}}, Options{})
+	write := func(r Row) {
+		t.Helper()
+		if _, err := table.Append(t.Context(), Txn{}, Rows(r)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(smallRow(1, "a"))
+	must(table.AddColumns(t.Context(), wider(), map[string]string{"sallyport.schemaVersion": "2"}))(t)
+	write(append(smallRow(2, "a"), int64(7), Row{"x"}))
+	deeper := wider()
+	deeper[5].Type = Struct{{Name: "a", Type: String}, {Name: "b", Type: Array{Element: Struct{{Name: "c", Type: Long}}}}}
+	must(table.AddColumns(t.Context(), deeper, nil))(t)
+	write(append(smallRow(3, "b"), nil, Row{"y", []any{Row{int64(1)}}}))
+	everyone(t, d, "columns added")
+	must(table.Compact(t.Context(), CompactOptions{}))(t)
+	everyone(t, d, "columns added and compacted")
+}

@@ -82,6 +82,10 @@ func (e *rowEncoder) put(l *leaf, v parquet.Value, rep int) {
 	if v.Kind() == parquet.ByteArray {
 		e.bytes += len(v.ByteArray())
 	}
+	e.add(l, v, rep)
+}
+
+func (e *rowEncoder) add(l *leaf, v parquet.Value, rep int) {
 	e.values[l.index] = append(e.values[l.index], v.Level(rep, l.def, l.index))
 }
 

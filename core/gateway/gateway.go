@@ -181,7 +181,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	g.log.Info("shutting down", "grace", g.cfg.Shutdown)
+	g.log.Info("shutting down: running requests may finish; a second signal ends them at once", "grace", g.cfg.Shutdown)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Shutdown)
 	defer cancel()
 	err = srv.Shutdown(grace)

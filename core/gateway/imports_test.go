@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"core/sqlapi":                {"core/catalog", "core/access", "core/secret", "sdk/..."},
 	"core/usage":                 {"core/tables", "core/ledger", "core/delta", "core/secret", "sdk/..."},
 	"core/usage/usagetest":       {"core/usage", "core/tables", "core/ledger", "core/delta", "core/store", "sdk/..."},
-	"core/tables":                {"core/ledger", "core/delta", "core/store", "core/secret"},
+	"core/tables":                {"core/ledger", "core/delta", "core/store"},
 	"core/backup":                {"core/ledger", "core/delta", "core/store", "core/secret"},
 	"core/catalog":               {"core/spelling", "core/access", "core/delta", "core/secret", "sdk/..."},
 	"core/access":                {"core/spelling", "core/store", "core/secret", "sdk/..."},

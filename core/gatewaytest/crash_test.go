@@ -200,14 +200,15 @@ func (c *crashLoop) compare(t *testing.T) {
 	if len(seen) < 20 {
 		t.Fatalf("only %d requests reached a provider", len(seen))
 	}
-	var count, interrupted, unseen, answered int
+	c.refused(t)
+	var total, interrupted, unseen, answered int
 	invocations := map[string]string{}
 	for id, all := range rows {
 		if _, ok := c.sent[id]; !ok {
 			t.Errorf("a row has the id %q, which nobody sent: %+v", id, all)
 		}
 		for _, r := range all {
-			count++
+			total++
 			if r.invocation == "" || invocations[r.invocation] != "" {
 				t.Errorf("invocation_id %q is in the table twice: for %s and %s", r.invocation, invocations[r.invocation], id)
 			}
@@ -247,7 +248,7 @@ func (c *crashLoop) compare(t *testing.T) {
 	}
 	payloads := comparePayloads(t, c, invocations, rows)
 	t.Logf("%d kills; %d requests sent, %d reached a provider, %d answered completely; %d rows, %d of them interrupted, %d of those killed before their request left the gateway; %d payload rows",
-		c.kills, len(c.sent), len(seen), answered, count, interrupted, unseen, payloads)
+		c.kills, len(c.sent), len(seen), answered, total, interrupted, unseen, payloads)
 }
 
 // comparePayloads holds the inference table against the usage table: a payload

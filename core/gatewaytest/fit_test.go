@@ -16,7 +16,7 @@ func TestFit(t *testing.T) {
 	at := func(turns ...int) []sight {
 		var all []sight
 		for _, turn := range turns {
-			all = append(all, sight{turn: turn})
+			all = append(all, sight{turn})
 		}
 		return all
 	}

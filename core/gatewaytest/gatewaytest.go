@@ -1,6 +1,7 @@
 // Package gatewaytest runs a real gateway on a free port: the real
-// configuration reader, the real plugin processes, the real HTTP surface. Only
-// the model providers behind it are scripted.
+// configuration reader, the real plugin processes, the real HTTP surface. It
+// runs in the test's process, or, as a Process that can be killed, in its own.
+// Only the model providers behind it are scripted.
 package gatewaytest
 
 import (

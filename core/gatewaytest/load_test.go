@@ -64,10 +64,7 @@ type providers struct {
 }
 
 // sight is a request that arrived at a provider.
-type sight struct {
-	turn   int // results of tools in it
-	served bool
-}
+type sight struct{ turn int } // how many results of tools are in it
 
 var mark = regexp.MustCompile(`#([\w-]+) (\w+)#`)
 
@@ -118,7 +115,7 @@ func (p *providers) answer(r upstream.Request, result string) upstream.Turn {
 	if p.forget {
 		return t
 	}
-	p.seen[id] = append(p.seen[id], sight{turn: turn, served: t.Status == 0 && t.Fault == upstream.None && e != leaves})
+	p.seen[id] = append(p.seen[id], sight{turn})
 	return t
 }
 

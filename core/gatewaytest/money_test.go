@@ -21,9 +21,9 @@ import (
 // has a place for what is written to a cache, so elsewhere that is input.
 var dialogue = []upstream.Turn{
 	{Reasoning: "I need a number.", Text: "Let me look.", Calls: []upstream.Call{{Name: "main__sales__reviews", Arguments: `{"sql":"SELECT count(*) AS n FROM main.sales.reviews"}`}},
-		Usage: upstream.Usage{Input: 1003, Cached: 407, Cached5m: 311, Cached1h: 205, Output: 53, Reasoning: 31}},
+		Usage: upstream.Usage{Input: 100_313, Cached: 40_721, Cached5m: 31_199, Cached1h: 20_507, Output: 5_351, Reasoning: 3_119}},
 	{Reasoning: "Now I know.", Text: "There are many reviews.",
-		Usage: upstream.Usage{Input: 77, Cached: 1707, Cached5m: 13, Cached1h: 7, Output: 211, Reasoning: 17}},
+		Usage: upstream.Usage{Input: 7_717, Cached: 170_749, Cached5m: 1_301, Cached1h: 701, Output: 21_139, Reasoning: 1_723}},
 }
 
 // The prices of the money tests, in USD per million tokens: equal for all, and

@@ -20,7 +20,6 @@ import (
 // Process is the program bin/sallyport, serving. Unlike a Gateway it can be
 // killed.
 type Process struct {
-	file    string
 	cmd     *exec.Cmd
 	log     *serveLog
 	exited  chan struct{}
@@ -33,11 +32,11 @@ type Process struct {
 const startLong = time.Minute
 
 // Launch begins `sallyport serve` with the configuration file and more
-// arguments, and does not wait for it. A process that nobody killed or stopped is stopped at the end of the
-// test.
+// arguments, and does not wait for it. A process that nobody killed or stopped
+// is stopped at the end of the test.
 func Launch(t testing.TB, file string, args ...string) *Process {
 	t.Helper()
-	p := &Process{file: file, log: &serveLog{serving: make(chan string, 1)}, exited: make(chan struct{}), t: t}
+	p := &Process{log: &serveLog{serving: make(chan string, 1)}, exited: make(chan struct{}), t: t}
 	p.cmd = exec.Command(Program(t), append([]string{"serve", "--config", file, "--log-level", "debug"}, args...)...)
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {

@@ -45,7 +45,7 @@ func (a *attempt) failed(ctx context.Context, err error, committed bool) result 
 	}
 	if told.Code != apierror.Canceled {
 		a.r.log.Warn("model call attempt failed", "request", a.Source.RequestID, "model", a.model.name, "provider", a.d.account.name,
-			"destination", a.d.model, "status", a.rec.Status, "code", string(told.Code), "then", v.String(), "error", cut(a.scrub(told.Error())))
+			"destination", a.d.model, "status", a.rec.Status, "code", string(told.Code), "verdict", v.String(), "error", cut(a.scrub(told.Error())))
 	}
 	return result{err: &told, verdict: v, committed: committed}
 }

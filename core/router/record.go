@@ -94,9 +94,9 @@ func (c *call) line() {
 		slog.String("request", c.Source.RequestID), slog.String("call", c.row.ID()), slog.String("principal", c.caller.Name),
 		slog.String("model", c.model.name), slog.String("provider", last.Provider), slog.String("destination", last.Model),
 		slog.Any("attempts", tries), slog.String("status", c.out.Status), slog.String("code", string(c.out.Code)),
-		slog.Int64("input_tokens", u.Input), slog.Int64("cache_read_tokens", u.CacheRead),
+		slog.Int64("input_tokens", u.InputTotal()), slog.Int64("cache_read_tokens", u.CacheRead),
 		slog.Int64("cache_write_tokens", u.CacheWrite), slog.Int64("cache_write_1h_tokens", u.CacheWrite1h),
-		slog.Int64("output_tokens", u.Output), slog.Int64("reasoning_tokens", u.Reasoning),
+		slog.Int64("output_tokens", u.OutputTotal()), slog.Int64("reasoning_tokens", u.Reasoning),
 		slog.Bool("estimated", u.Estimated), slog.Any("lost", c.out.Lost),
 		slog.Float64("first_byte_ms", ms(c.out.FirstByte)), slog.Float64("latency_ms", ms(c.out.Latency)))
 }

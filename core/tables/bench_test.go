@@ -44,7 +44,7 @@ func usageRecords(b *testing.B, n int) [][]byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	price := &usage.Price{Input: 3, Output: 15, CacheRead: new(0.3), CacheWrite: new(3.75), CacheWrite1h: new(6.0)}
+	price := &usage.Price{Input: new(float64(3)), Output: new(float64(15)), CacheRead: new(0.3), CacheWrite: new(3.75), CacheWrite1h: new(6.0)}
 	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for i := range n {
 		at = at.Add(37 * time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -158,7 +159,7 @@ func (s *Set) run(ctx context.Context) {
 			return
 		case <-s.kick:
 		case <-tick.C:
-			s.closeIdle()
+			s.watch()
 		}
 		_, leave, err := s.gate.enter(ctx, false)
 		if err != nil {
@@ -184,7 +185,7 @@ func (s *Set) runRound(ctx context.Context) {
 	for _, t := range s.tables {
 		wanted := r.all || r.tables[t]
 		switch tr := t.trouble; {
-		case t.wait.first == 0:
+		case t.wait.first == 0 && tr == nil:
 		case tr != nil && wanted && now.Before(tr.tried.Add(retryAgain)) && !now.Before(tr.tried):
 			r.errs[t] = tr.err
 		case wanted, tr == nil && due, tr != nil && !now.Before(tr.again):
@@ -255,14 +256,24 @@ func (s *Set) trim(ctx context.Context) {
 // its list of files takes.
 const idleAfter = 10 * time.Minute
 
-func (s *Set) closeIdle() {
+// watch closes idle tables, and finds those whose directory was taken away
+// before a row is to be written there.
+func (s *Set) watch() {
 	now := s.now()
 	for _, t := range s.sorted() {
-		if t.mu.TryLock() {
-			if t.users == 0 && t.open != nil && now.Sub(t.used) > idleAfter {
-				t.closeHandle()
-			}
-			t.mu.Unlock()
+		if !t.mu.TryLock() {
+			continue
+		}
+		missing := t.open != nil && !t.open.inPlace(t.dir)
+		if t.users == 0 && t.open != nil && now.Sub(t.used) > idleAfter {
+			t.closeHandle()
+		}
+		t.mu.Unlock()
+		s.mu.Lock()
+		known := t.trouble != nil
+		s.mu.Unlock()
+		if missing && !known {
+			s.fail(t, fs.ErrNotExist)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func Open(ctx context.Context, dirs Dirs, cfg Config, defs []Definition, db *sto
 	if log == nil {
 		log = slog.Default()
 	}
-	s := &Set{dirs: dirs, cfg: cfg.withDefaults(), out: log, db: db, kick: make(chan struct{}, 1), over: make(chan struct{}),
+	s := &Set{dirs: dirs, cfg: cfg.WithDefaults(), out: log, db: db, kick: make(chan struct{}, 1), over: make(chan struct{}),
 		tables: map[string]*table{}, troubles: map[string]*trouble{}, tailFrom: 1}
 	var err error
 	if s.kinds, err = checkDefinitions(dirs.Tables, defs, cfg.Kinds); err != nil {

@@ -2,6 +2,41 @@
 // owns the ledger, to which every row goes first, and the tables, to which
 // they follow in micro-batches. The one rule it keeps is that a row which was
 // acknowledged is in its table exactly once, whatever happens to the process.
+//
+// # Rows
+//
+// Open gives a [Set]. A row is a record of the ledger whose payload begins with
+// [Header]: written by [Set.Append], or by the Settle of a call in [Set.Log].
+// What the bytes behind the header mean, the table's [Kind] says. Rows are
+// committed when they have waited for Config.FlushAfter, when there are
+// Config.FlushBytes of them, and when somebody is about to read the table and
+// calls [Set.Fresh].
+//
+// # Exactly once
+//
+// Each commit carries the sequence of its last row, as the version of a Delta
+// transaction whose application is the UUID in the ledger's directory and the
+// table's id. So a table itself says how far it is, and a restart passes over
+// what it has. The ledger is trimmed up to where every table is. A new ledger
+// has a new UUID. A ledger that was restored from an older copy goes on above
+// what the tables have.
+//
+// # Failures
+//
+// A table that takes no rows, for a full disk or a missing directory, is tried
+// again with back-off. Its rows wait in the ledger, and other tables go on.
+// [Set.Health] says which and why, in words without paths; the log has the
+// paths, once for each change. A directory that was deleted is not made again
+// before the next start. A row that no table will ever take, because nobody
+// can decode it or there is no such table, goes to dead/letters.jsonl in the
+// ledger's directory, so that nothing is tried for ever.
+//
+// # Housekeeping
+//
+// [Set.Housekeep], also by itself once an hour, compacts the tables, deletes
+// rows that are older than their table's retention, and vacuums. It runs under
+// a lease in the state database, as gateways may share the tables. While the
+// clock is in doubt nothing is deleted.
 package tables
 
 import (
@@ -108,7 +143,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults is c with the default in the place of each zero.
+func (c Config) WithDefaults() Config {
+	c.RetentionDays.Usage = cmp.Or(c.RetentionDays.Usage, 365)
+	c.RetentionDays.Payloads = cmp.Or(c.RetentionDays.Payloads, 30)
+	c.SyncWithin = cmp.Or(c.SyncWithin, 5*time.Millisecond)
 	c.FlushAfter = cmp.Or(c.FlushAfter, 30*time.Second)
 	c.FlushBytes = cmp.Or(c.FlushBytes, 64<<20)
 	c.CompactEvery = cmp.Or(c.CompactEvery, time.Hour)
@@ -124,15 +163,12 @@ const maxRecord = 32 << 20
 // Retention is how long rows of the kind of that name are kept, 0 for ever:
 // what a Definition says of its table.
 func (c Config) Retention(kind string) time.Duration {
-	days, otherwise := 0, 0
-	switch kind {
+	days := 0
+	switch c = c.WithDefaults(); kind {
 	case "usage":
-		days, otherwise = c.RetentionDays.Usage, 365
+		days = c.RetentionDays.Usage
 	case "payload":
-		days, otherwise = c.RetentionDays.Payloads, 30
-	}
-	if days == 0 {
-		days = otherwise
+		days = c.RetentionDays.Payloads
 	}
 	return time.Duration(max(days, 0)) * 24 * time.Hour
 }

@@ -57,7 +57,7 @@ func TestTokens(t *testing.T) {
 
 func TestRowCost(t *testing.T) {
 	t.Parallel()
-	cheap, dear := &Price{Input: 1, Output: 2}, &Price{Input: 10, Output: 20}
+	cheap, dear := &Price{Input: new(float64(1)), Output: new(float64(2))}, &Price{Input: new(float64(10)), Output: new(float64(20))}
 	used := func(provider string, p *Price) Attempt {
 		return Attempt{Provider: provider, Model: "m", Usage: openresponses.Usage{Input: 100, Output: 10}, Price: p}
 	}

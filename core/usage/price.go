@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -12,12 +13,13 @@ import (
 )
 
 // Price is what a destination costs, in USD per million tokens, with at most
-// six digits behind the point. What is not set costs as much as what it would
+// six digits behind the point. Input and output must be set, to 0 where they
+// cost nothing. Of the others, what is not set costs as much as what it would
 // have been without a cache: reading from it and writing to it as input, the
 // 1-hour write as the 5-minute one. Reasoning costs as output.
 type Price struct {
-	Input        float64  `yaml:"input"`
-	Output       float64  `yaml:"output"`
+	Input        *float64 `yaml:"input"`
+	Output       *float64 `yaml:"output"`
 	CacheRead    *float64 `yaml:"cache_read"`
 	CacheWrite   *float64 `yaml:"cache_write"`    // to the cache of 5 minutes
 	CacheWrite1h *float64 `yaml:"cache_write_1h"` // to the cache of 1 hour
@@ -32,7 +34,7 @@ func (p Price) Validate() error {
 	for _, x := range []struct {
 		key string
 		usd *float64
-	}{{"input", &p.Input}, {"output", &p.Output}, {"cache_read", p.CacheRead}, {"cache_write", p.CacheWrite}, {"cache_write_1h", p.CacheWrite1h}} {
+	}{{"input", p.Input}, {"output", p.Output}, {"cache_read", p.CacheRead}, {"cache_write", p.CacheWrite}, {"cache_write_1h", p.CacheWrite1h}} {
 		if x.usd == nil {
 			continue
 		}
@@ -46,6 +48,12 @@ func (p Price) Validate() error {
 				return fmt.Errorf("%s: %s has more than 6 digits behind the point", x.key, plain(usd))
 			}
 		}
+	}
+	switch {
+	case p.Input == nil:
+		return errors.New("input: is missing; write 0 if input costs nothing")
+	case p.Output == nil:
+		return errors.New("output: is missing; write 0 if output costs nothing")
 	}
 	return nil
 }
@@ -64,7 +72,13 @@ type rates struct {
 }
 
 func (p *Price) rates() rates {
-	r := rates{Input: rate(p.Input), Output: rate(p.Output)}
+	var r rates
+	if p.Input != nil {
+		r.Input = rate(*p.Input)
+	}
+	if p.Output != nil {
+		r.Output = rate(*p.Output)
+	}
 	r.CacheRead, r.CacheWrite = r.Input, r.Input
 	if p.CacheRead != nil {
 		r.CacheRead = rate(*p.CacheRead)

@@ -81,7 +81,7 @@ func sampleStart() Start {
 	}
 }
 
-func samplePrice() *Price { return &Price{3, 15, new(0.3), new(3.75), new(6.0)} }
+func samplePrice() *Price { return &Price{new(3.0), new(15.0), new(0.3), new(3.75), new(6.0)} }
 
 func sampleOutcome() Outcome {
 	return Outcome{

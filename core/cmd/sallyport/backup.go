@@ -88,7 +88,11 @@ func backupRestoreCommand() *cobra.Command {
 		out := cmd.OutOrStdout()
 		fmt.Fprintf(out, "%s is restored from %s: %s in %v\n", cfg.Data.Dir, args[0], amount(r.Files, r.Bytes), r.Elapsed.Round(time.Millisecond))
 		contents(out, r)
-		fmt.Fprintln(out, "start the gateway with `sallyport serve`")
+		start := "sallyport serve"
+		if *file != "" {
+			start += " --config " + *file
+		}
+		fmt.Fprintf(out, "start the gateway with `%s`; it makes a new admin-token, the old one still works\n", start)
 		return nil
 	}
 	return cmd

@@ -176,7 +176,7 @@ func TestWrongUseOfDataCommands(t *testing.T) {
 	}{
 		{[]string{"usage"}, 0, ""},
 		{[]string{"usage", "repotr"}, 2, `did you mean "report"?`},
-		{[]string{"usage", "report", "--by", "usr"}, 2, `--by "usr": usage can be summed by user, group, model, tool, day, month`},
+		{[]string{"usage", "report", "--by", "usr"}, 2, `--by "usr": usage can be summed by user, group, model, tool, hosted, day, month`},
 		{[]string{"usage", "report", "--by", "user,user"}, 2, "--by names user twice"},
 		{[]string{"usage", "report", "--since", "soon"}, 2, `--since "soon" is neither a day such as 2026-11-01 nor a month such as 2026-11`},
 		{[]string{"usage", "report", "--since", "2026-12", "--until", "2026-11-30"}, 2, "--since 2026-12 is after --until 2026-11-30"},

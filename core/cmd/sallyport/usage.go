@@ -29,6 +29,7 @@ var keys = []struct{ name, sql string }{
 	{"group", "unnest(coalesce(nullif(list_filter(requester_groups, lambda g: g <> '" + access.AccountUsers + "'), []), [NULL]))"},
 	{"model", "endpoint_name"},
 	{"tool", "coding_tool"},
+	{"hosted", "service_name"},
 	{"day", "event_date"},
 	{"month", "strftime(event_date, '%Y-%m')"},
 }
@@ -68,7 +69,7 @@ func selectionFlags(cmd *cobra.Command, by string) func() (selection, error) {
 	for _, k := range keys {
 		names = append(names, k.name)
 	}
-	keyFlag := cmd.Flags().String("by", by, "what to sum by: one or more of "+strings.Join(names, ", ")+"; tool is the coding tool, and group leaves out "+access.AccountUsers)
+	keyFlag := cmd.Flags().String("by", by, "what to sum by: one or more of "+strings.Join(names, ", ")+"; tool is the coding tool, hosted the hosted tool, and group leaves out "+access.AccountUsers)
 	since := cmd.Flags().String("since", "", "first `day` (2026-11-01) or month (2026-11), UTC")
 	until := cmd.Flags().String("until", "", "last `day` or month, UTC")
 	return func() (selection, error) {
