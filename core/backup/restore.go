@@ -31,7 +31,14 @@ func Restore(ctx context.Context, dir string, t Target) (Report, error) {
 	fail := func(err error) (Report, error) {
 		return Report{}, fmt.Errorf("restore %s to %s: %w", dir, t.Dir, explain(err))
 	}
+	dir, err := real(dir)
+	if err != nil {
+		return fail(err)
+	}
 	m, err := readManifest(dir)
+	if err == nil {
+		err = m.present(dir)
+	}
 	if err != nil {
 		return fail(err)
 	}

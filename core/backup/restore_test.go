@@ -237,3 +237,44 @@ func TestRestoreToSeveralPlaces(t *testing.T) {
 	}
 	to.whole(t)
 }
+
+// The directory may be named in any way that leads to it.
+func TestVerifyAndRestoreByAnyName(t *testing.T) {
+	w := newWorld(t)
+	parent := t.TempDir()
+	if _, err := Create(t.Context(), w.Source, filepath.Join(parent, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("b", filepath.Join(parent, "link")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(parent)
+	for _, name := range []string{"b", "./b", "b/../b/", "link"} {
+		if _, err := Verify(t.Context(), name, nil); err != nil {
+			t.Errorf("Verify(%q): %v", name, err)
+		}
+	}
+	if _, err := Restore(t.Context(), "link", in(filepath.Join(t.TempDir(), "data")).target()); err != nil {
+		t.Errorf("Restore: %v", err)
+	}
+}
+
+// What a link leads to is not of the backup, whatever it holds.
+func TestRestoreFollowsNoLink(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "b")
+	if _, err := Create(t.Context(), w.Source, dir); err != nil {
+		t.Fatal(err)
+	}
+	away := filepath.Join(t.TempDir(), "tables")
+	if err := os.Rename(filepath.Join(dir, tablesPart), away); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(away, filepath.Join(dir, tablesPart)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), dir, in(filepath.Join(t.TempDir(), "data")).target()); err == nil || !strings.Contains(err.Error(), "a link leads to it") {
+		t.Errorf("Restore error %v, want the link refused", err)
+	}
+}

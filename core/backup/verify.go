@@ -24,6 +24,11 @@ const maxFaults = 20
 // newer program made the backup. progress may be nil.
 func Verify(ctx context.Context, dir string, progress func(Progress)) (Report, error) {
 	began := time.Now()
+	at, err := real(dir)
+	if err != nil {
+		return Report{}, fmt.Errorf("backup %s: %w", dir, err)
+	}
+	dir = at
 	m, err := readManifest(dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("backup %s: %w", dir, err)
@@ -85,6 +90,25 @@ func (m *manifest) checkFiles(ctx context.Context, dir string, mt *meter) (fault
 		faults = append(faults, fmt.Errorf("%s is not of this backup", name))
 	}
 	return faults, nil
+}
+
+// present says which file of the manifest is not there: a regular file that no
+// link leads to.
+func (m *manifest) present(dir string) error {
+	have, _, err := listing(dir)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, name := range have {
+		there[name] = true
+	}
+	for _, f := range m.Files {
+		if !there[f.Path] {
+			return fmt.Errorf("%s is missing, or a link leads to it", f.Path)
+		}
+	}
+	return nil
 }
 
 // differs says how the file that was read is not f.

@@ -45,6 +45,7 @@ type Catalog struct {
 	objects []access.Object
 	acc     *access.Service
 	eng     engine.Engine // nil when none is installed
+	turns   *admission    // before every query of eng
 	fresh   func(ctx context.Context, name string) error
 	told    throttle // of what fresh said
 	log     *slog.Logger
@@ -90,7 +91,7 @@ func New(cfg Config, dir string, own Own, acc *access.Service, eng engine.Engine
 		columns.Close()
 		return nil, fmt.Errorf("catalog: cache: %w", err)
 	}
-	c := &Catalog{tables: tables, acc: acc, eng: eng, fresh: own.Fresh, log: log, columns: columns, snapshots: snapshots}
+	c := &Catalog{tables: tables, acc: acc, eng: eng, turns: newAdmission(engineStatements()), fresh: own.Fresh, log: log, columns: columns, snapshots: snapshots}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	for n := range tables {
 		c.names = append(c.names, n.String())
@@ -245,6 +246,11 @@ func (c *Catalog) describe(ctx context.Context, t *table, got content) ([]engine
 	return shared(ctx, c, "columns "+key, func(ctx context.Context) ([]engine.Column, error) {
 		// Under its own name, because the engine's complaints quote it.
 		q := engine.Query{SQL: "SELECT * FROM " + t.name.quoted() + " LIMIT 0", Relations: []engine.Relation{t.relation(t.name.String(), got)}, MaxRows: 1, Wall: discoverWall}
+		leave, err := c.turns.enter(ctx, describer, true)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 		var cols []engine.Column
 		for b, err := range c.eng.Query(ctx, q) {
 			if err != nil {

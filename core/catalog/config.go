@@ -131,6 +131,21 @@ func (c Config) tables(dir string) (map[Name]*table, error) {
 	return out, errors.Join(errs...)
 }
 
+// Has reports whether the configuration names a table so; letter case makes no
+// difference.
+func (c Config) Has(name string) bool {
+	for cn, schemas := range c {
+		for sn, s := range schemas {
+			for tn := range s.Tables {
+				if strings.EqualFold(cn+"."+sn+"."+tn, name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // Locations lists the files and directories of all tables, each once; dir is
 // what relative ones resolve against.
 func (c Config) Locations(dir string) []string {

@@ -183,7 +183,9 @@ func (v View) Tables() []string {
 // engine, so reading the statement is never what permits.
 //
 // What the author of the SQL can mend is apierror.Invalid, or Denied for a
-// table without the right to it.
+// table without the right to it. The caller's turn with the engine comes within
+// admissionWait, or the error is apierror.RateLimited; the loop over the rows
+// holds it until it ends.
 func (v View) Query(ctx context.Context, q Query) iter.Seq2[engine.Batch, error] {
 	return func(yield func(engine.Batch, error) bool) {
 		relations, err := v.relations(ctx, q)
@@ -191,6 +193,12 @@ func (v View) Query(ctx context.Context, q Query) iter.Seq2[engine.Batch, error]
 			yield(engine.Batch{}, err)
 			return
 		}
+		leave, err := v.c.turns.enter(ctx, party{v.p.Kind, v.p.Name}, v.p.Admin)
+		if err != nil {
+			yield(engine.Batch{}, err)
+			return
+		}
+		defer leave()
 		for b, err := range v.c.eng.Query(ctx, engine.Query{
 			SQL: q.SQL, Args: q.Args, Relations: relations, MaxRows: q.MaxRows, MaxBytes: q.MaxBytes, Wall: q.Wall,
 		}) {

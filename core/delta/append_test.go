@@ -1,11 +1,16 @@
 package delta
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parquet-go/parquet-go"
 )
 
 func TestPartitions(t *testing.T) {
@@ -76,4 +81,55 @@ func TestFilesAreSplitAtTheTargetSize(t *testing.T) {
 	if got := ids(t, d); !slices.Equal(got, upTo(20_000)) {
 		t.Errorf("got %d rows", len(got))
 	}
+}
+
+// Readers hold many rows of a row group at once, so it may not have many large
+// texts, however well they compress.
+func TestRowGroupsOfLargeTexts(t *testing.T) {
+	t.Parallel()
+	table, d := testTable(t, Definition{Schema: small(), Properties: map[string]string{"delta.dataSkippingStatsColumns": "id"}}, Options{})
+	const most = groupText + 1<<20 // with what is not text
+	check := func(rows, large int64) {
+		t.Helper()
+		for _, a := range table.state.live {
+			b := must(os.ReadFile(filepath.Join(d.Path(), a.Path)))(t)
+			f := must(parquet.OpenFile(bytes.NewReader(b), int64(len(b))))(t)
+			for i, g := range f.Metadata().RowGroups {
+				rows -= g.NumRows
+				if g.TotalByteSize > most {
+					if large--; g.NumRows > 1 {
+						t.Errorf("row group %d has %d rows of %d bytes", i, g.NumRows, g.TotalByteSize)
+					}
+				}
+			}
+		}
+		if rows != 0 || large != 0 {
+			t.Errorf("%d rows and %d that are larger than a row group are missing", rows, large)
+		}
+	}
+	long := strings.Repeat("compresses well, ", 4<<20/17)
+	for i := range int64(3) {
+		w := table.NewWriter()
+		for j := range int64(300) {
+			row := Row{i*300 + j, nil, "short", nil}
+			if j%20 == 0 {
+				row[2], row[3] = long, long[1:]
+			}
+			if err := w.Write(t.Context(), row); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Commit(t.Context(), Txn{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(900, 0)
+	if _, err := table.Append(t.Context(), Txn{}, Rows(Row{int64(900), nil, strings.Repeat(long, 9), nil}, Row{int64(901), nil, "short", nil})); err != nil {
+		t.Fatal(err)
+	}
+	check(902, 1)
+	if c, err := table.Compact(t.Context(), CompactOptions{}); err != nil || c.After != 1 || c.Rows < 900 {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+	check(902, 1)
 }

@@ -15,7 +15,8 @@ const (
 	batchRows    = 1024      // most rows gathered before they go to the Parquet writer
 	batchBytes   = 2 << 20   // most bytes of strings in them, but for the last row
 	groupRows    = 512 << 10 // most rows of a row group
-	groupBytes   = 32 << 20  // about the most bytes of a row group
+	groupBytes   = 32 << 20  // about the most bytes of a row group, compressed
+	groupText    = 32 << 20  // most bytes of its texts, but for a single batch: readers hold many of its rows at once
 	dictBytes    = 1 << 20   // of one column's dictionary, then it is written plain
 	pageBytes    = 256 << 10 // of one page
 	createdBy    = "sallyport delta version 1 (build 1)"
@@ -98,6 +99,7 @@ type dataFile struct {
 	done      chan error // of Storage.Put
 	texts     []int      // bytes of each leaf's texts since its page began
 	group     int        // rows in the row group
+	groupText int        // bytes of its texts
 	flushed   int64      // bytes of the row groups before
 }
 
@@ -144,41 +146,66 @@ func (d *dataFile) flush() error {
 // append writes whole rows, given by column.
 func (d *dataFile) append(values [][]parquet.Value, rows int) error {
 	d.stats.observe(values, rows)
+	text := d.countTexts(values)
+	if d.group > 0 && d.groupText+text > groupText {
+		if err := d.endGroup(); err != nil {
+			return err
+		}
+		d.countTexts(values) // those of the new row group
+	}
 	if err := writeColumns(d.w, values); err != nil {
 		return err
 	}
-	if err := d.boundDictionaries(values); err != nil {
+	if err := d.boundDictionaries(); err != nil {
 		return err
 	}
+	d.groupText += text
 	if d.group += rows; d.group >= groupRows || d.w.Size()-d.flushed >= groupBytes {
-		if err := d.w.Flush(); err != nil {
-			return err
-		}
-		d.group, d.flushed = 0, d.w.Size()
+		return d.endGroup()
 	}
 	return nil
+}
+
+// endGroup writes the row group and begins another.
+func (d *dataFile) endGroup() error {
+	if err := d.w.Flush(); err != nil {
+		return err
+	}
+	d.group, d.groupText, d.flushed = 0, 0, d.w.Size()
+	clear(d.texts)
+	return nil
+}
+
+// countTexts adds the bytes of each leaf's texts to what its page has, and
+// returns their sum.
+func (d *dataFile) countTexts(values [][]parquet.Value) (sum int) {
+	for i, l := range d.enc.layout.leaves {
+		if !l.dict || l.typ != String && l.typ != Binary {
+			continue
+		}
+		n := 0
+		for j := range values[i] {
+			n += len(values[i][j].ByteArray())
+		}
+		d.texts[i] += n
+		sum += n
+	}
+	return sum
 }
 
 // boundDictionaries ends the pages of columns that have taken a lot of text.
 // The library looks at the size of a dictionary only then, and would gather
 // thousands of large texts in it before.
-func (d *dataFile) boundDictionaries(values [][]parquet.Value) error {
+func (d *dataFile) boundDictionaries() error {
 	columns := d.w.ColumnWriters()
-	for i, l := range d.enc.layout.leaves {
-		if !l.dict || l.typ != String && l.typ != Binary {
+	for i, n := range d.texts {
+		if n < dictBytes {
 			continue
 		}
-		n := d.texts[i]
-		for j := range values[i] {
-			n += len(values[i][j].ByteArray())
+		if err := columns[i].Flush(); err != nil {
+			return err
 		}
-		if n >= dictBytes {
-			if err := columns[i].Flush(); err != nil {
-				return err
-			}
-			n = 0
-		}
-		d.texts[i] = n
+		d.texts[i] = 0
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -51,12 +52,20 @@ func definitions(cfg *config.Config) []tables.Definition {
 	return defs
 }
 
-// ownTables are the tables of the gateway as the catalog sees them.
+// ownTables are the tables of the gateway as the catalog sees them. Tables that
+// an earlier configuration asked for can still be read, unless this one gives
+// their name to another.
 func (g *Gateway) ownTables(cfg *config.Config) catalog.Own {
 	own := catalog.Own{Fresh: g.tables.Fresh}
 	dirs := g.tables.Locations()
 	for _, d := range definitions(cfg) {
 		own.Tables = append(own.Tables, catalog.OwnTable{Name: d.Name, Location: dirs[d.Name], Comment: d.Comment})
+		delete(dirs, d.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(dirs)) {
+		if !cfg.Catalog.Has(name) {
+			own.Tables = append(own.Tables, catalog.OwnTable{Name: name, Location: dirs[name], Comment: "Kept from an earlier configuration; nothing is added to it"})
+		}
 	}
 	return own
 }

@@ -284,6 +284,25 @@ func TestTablesOfTheGateway(t *testing.T) {
 	}
 }
 
+// A table whose configuration was changed can still be read.
+func TestTablesOfAnEarlierConfiguration(t *testing.T) {
+	t.Parallel()
+	dir := sampleDir(t, samples.Seed)
+	t.Run("before", func(t *testing.T) {
+		g := gatewaytest.Start(t, owned, dir)
+		if status, _, raw := g.Post(g.Token("alice@example.com"), "/ai-gateway/mlflow/v1/responses", ask); status != 200 {
+			t.Fatalf("got %d %s", status, raw)
+		}
+	})
+	g := gatewaytest.Start(t, strings.Replace(owned, "prefix: demo}", "prefix: renamed}", 1), dir)
+	root := g.Token("root@example.com")
+	for table, want := range map[string]string{"main.gateway.demo_payload": "2", "main.gateway.renamed_payload": "0", "system.ai_gateway.usage": "3"} {
+		if got := runSQL(t, g, root, "SELECT count(*) FROM "+table).rows(t); got[0][0] != want {
+			t.Errorf("%s has %s rows, want %s", table, got[0][0], want)
+		}
+	}
+}
+
 // The rights on the gateway's tables are those of the configuration, at once.
 func TestRightsOnTablesOfTheGateway(t *testing.T) {
 	t.Parallel()

@@ -48,8 +48,8 @@ func (c *call) attempt(ctx context.Context, d destination, action string, yield 
 	defer cancel()
 	c.out.Attempts = append(c.out.Attempts, usage.Attempt{Provider: d.account.name, Model: d.model, Action: action, Price: d.price})
 	c.out.FirstByte = 0 // of the reply that is given on, or the last one
-	c.kept.restart()
 	a := &attempt{call: c, d: d, rec: &c.out.Attempts[len(c.out.Attempts)-1], began: time.Now()}
+	c.kept.restart(a.scrub)
 	ended := false // by a terminal event of success
 	defer func() {
 		code := apierror.Internal // a panic is passing by

@@ -66,6 +66,7 @@ func itemSize(it *openresponses.Item) int {
 // nothing.
 type capture struct {
 	to     *usage.Payload
+	scrub  func(string) string // takes out the key of the provider that answers
 	buf    []byte
 	items  int
 	reason string // why the reply is incomplete, by the provider's word
@@ -89,9 +90,11 @@ func newCapture(to *usage.Payload, id, model string, at time.Time) *capture {
 	return c
 }
 
-// restart forgets what an attempt began to say that was given up.
-func (c *capture) restart() {
+// restart forgets what an attempt began to say that was given up. scrub is that
+// of the next attempt.
+func (c *capture) restart(scrub func(string) string) {
 	if c != nil {
+		c.scrub = scrub
 		c.open, c.parts, c.part, c.text, c.reason = nil, nil, "", c.text[:0], ""
 	}
 }
@@ -199,7 +202,11 @@ func (c *capture) unfinished() *openresponses.Item {
 }
 
 func (c *capture) flush() {
-	_, _ = c.to.Write(c.buf) // what cannot be kept is said in the row
+	kept := c.buf
+	if c.scrub != nil { // a provider may say the key back
+		kept = []byte(c.scrub(string(kept)))
+	}
+	_, _ = c.to.Write(kept) // what cannot be kept is said in the row
 	if cap(c.buf) > 64<<10 {
 		c.buf = nil
 	}

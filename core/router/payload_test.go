@@ -105,6 +105,22 @@ func TestPayloadOfFallback(t *testing.T) {
 	}
 }
 
+// A provider may say the key back; the table is read by people who must not have it.
+func TestPayloadsHoldNoKey(t *testing.T) {
+	t.Parallel()
+	log := usagetest.New(t, statusOf, payloads)
+	cfg := priced(newUpstream(t, says("item; part; text you sent Bearer "+canary+" to me; end")).URL)
+	m := cfg.Models["m"]
+	m.InferenceTable = &InferenceTable{Parent: "main.logs", Prefix: "m"}
+	cfg.Models["m"] = m
+	b := newRecordedBench(t, cfg, plugins{"lines": &lines{}}, log.Recorder)
+	collect(b.Generate(t.Context(), caller, recorded("m")))
+	got := log.Payloads(payloads)[0]["response"]
+	if strings.Contains(got, canary) || !strings.Contains(got, "you sent Bearer") {
+		t.Errorf("response = %s, want it without the key", got)
+	}
+}
+
 func TestLargePayloads(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("long ", 3000)

@@ -129,17 +129,38 @@ const bytesPerToken = 4
 
 func tokens(n int) int64 { return int64((n + bytesPerToken - 1) / bytesPerToken) }
 
+// maxCount is the largest count of tokens of one attempt that is believed: more
+// than any model reads or writes at once.
+const maxCount = 1_000_000_000
+
+// believable reports whether a provider's counts can be true.
+func believable(u openresponses.Usage) bool {
+	for _, n := range [...]int64{u.Input, u.CacheRead, u.CacheWrite, u.CacheWrite1h, u.Output, u.Reasoning} {
+		if n < 0 || n > maxCount {
+			return false
+		}
+	}
+	return true
+}
+
 // total is the usage of the attempt so far. An attempt that ended in good order
-// is as the provider said, if it said anything. One that was cut has its input
+// is as the provider said, if it said anything that can be true; a side of which
+// it counted nothing, though there was something, is estimated. One that was cut has its input
 // as said, and its output at least as large as what was seen of it: providers
 // often count the output only at the end.
 func (m *meter) total(ended bool) openresponses.Usage {
-	if m.said == nil {
+	if m.said == nil || !believable(*m.said) {
 		return openresponses.Usage{Input: tokens(m.sent), Output: tokens(m.text), Reasoning: tokens(m.thoughts), Estimated: true}
 	}
 	u := *m.said
 	if seen := tokens(m.text + m.thoughts); !ended && u.OutputTotal() < seen {
 		u.Output, u.Reasoning, u.Estimated = tokens(m.text), max(u.Reasoning, tokens(m.thoughts)), true
+	}
+	if u.InputTotal() == 0 && m.sent > 0 {
+		u.Input, u.Estimated = tokens(m.sent), true
+	}
+	if u.OutputTotal() == 0 && m.text+m.thoughts > 0 {
+		u.Output, u.Reasoning, u.Estimated = tokens(m.text), tokens(m.thoughts), true
 	}
 	return u
 }

@@ -29,9 +29,9 @@ func usd(v float64) *float64 { return &v }
 func priced(bases ...string) Config {
 	cfg := at(bases...)
 	m := cfg.Models["m"]
-	m.Destinations[0].Price = &usage.Price{Input: new(float64(3)), Output: new(float64(15)), CacheRead: usd(0.3), CacheWrite: usd(3.75), CacheWrite1h: usd(6)}
+	m.Destinations[0].Price = &usage.Price{Input: usd(3), Output: usd(15), CacheRead: usd(0.3), CacheWrite: usd(3.75), CacheWrite1h: usd(6)}
 	if len(m.Fallback) > 0 {
-		m.Fallback[0].Price = &usage.Price{Input: new(float64(30)), Output: new(float64(150))}
+		m.Fallback[0].Price = &usage.Price{Input: usd(30), Output: usd(150)}
 	}
 	return cfg
 }

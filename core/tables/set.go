@@ -123,6 +123,7 @@ func (s *Set) survey(ctx context.Context, defs []Definition) (after uint64, chan
 		if err != nil {
 			continue // said by begin
 		}
+		t.kept = true
 		if c := h.delta.Stats().Changed; c.After(changed) {
 			changed = c
 		}
@@ -227,11 +228,12 @@ func (s *Set) Append(ctx context.Context, table string, body []byte) (seq uint64
 	return s.log.Append(ctx, table, append(payload, body...))
 }
 
-// Locations is the directories of the tables that are defined, by name.
+// Locations is the directories of the tables, by name: of those that are defined,
+// and of those of a known kind that were there at Open.
 func (s *Set) Locations() map[string]string {
 	m := map[string]string{}
 	for _, t := range s.sorted() {
-		if t.def.Kind != nil {
+		if t.def.Kind != nil || t.kept {
 			m[t.name] = t.dir
 		}
 	}

@@ -64,6 +64,7 @@ type table struct {
 	users  int    // of open
 	id     string // of the Delta table, once it was seen
 	create bool   // it may be made: it was not there when the Set was opened
+	kept   bool   // was there at Open, and is of a kind that is known
 	used   time.Time
 }
 
