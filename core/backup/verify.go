@@ -55,13 +55,9 @@ func Verify(ctx context.Context, dir string, progress func(Progress)) (Report, e
 
 // checkFiles compares the files of dir with the manifest.
 func (m *manifest) checkFiles(ctx context.Context, dir string, mt *meter) (faults []error, err error) {
-	have, others, err := listing(dir)
+	there, others, err := names(dir)
 	if err != nil {
 		return nil, err
-	}
-	there := map[string]bool{}
-	for _, name := range have {
-		there[name] = true
 	}
 	delete(there, manifestName)
 	mt.step("check")
@@ -92,16 +88,22 @@ func (m *manifest) checkFiles(ctx context.Context, dir string, mt *meter) (fault
 	return faults, nil
 }
 
+// names is listing with the files as a set.
+func names(dir string) (files map[string]bool, others []string, err error) {
+	have, others, err := listing(dir)
+	files = map[string]bool{}
+	for _, name := range have {
+		files[name] = true
+	}
+	return files, others, err
+}
+
 // present says which file of the manifest is not there: a regular file that no
 // link leads to.
 func (m *manifest) present(dir string) error {
-	have, _, err := listing(dir)
+	there, _, err := names(dir)
 	if err != nil {
 		return err
-	}
-	there := map[string]bool{}
-	for _, name := range have {
-		there[name] = true
 	}
 	for _, f := range m.Files {
 		if !there[f.Path] {

@@ -23,10 +23,10 @@ func usageCommand() *cobra.Command {
 }
 
 // keys are what usage can be summed by, with the SQL of each. A user in several
-// groups is in a row for each; the group of all users would tell nothing.
+// groups is in a row for each; rows do not name the group of all users.
 var keys = []struct{ name, sql string }{
 	{"user", "requester"},
-	{"group", "unnest(coalesce(nullif(list_filter(requester_groups, lambda g: g <> '" + access.AccountUsers + "'), []), [NULL]))"},
+	{"group", "unnest(coalesce(nullif(requester_groups, []), [NULL]))"},
 	{"model", "endpoint_name"},
 	{"tool", "coding_tool"},
 	{"hosted", "service_name"},

@@ -50,7 +50,7 @@ func called(at, user, model, tool string, input, cached, output int64, cost stri
 		panic(err)
 	}
 	total := input + output
-	r := usageRow{At: t, Date: t.UTC().Format(time.DateOnly), User: user, Groups: append([]string{"account users"}, groups...), Model: model, Tool: tool, Input: &input, Output: &output, Total: &total,
+	r := usageRow{At: t, Date: t.UTC().Format(time.DateOnly), User: user, Groups: groups, Model: model, Tool: tool, Input: &input, Output: &output, Total: &total,
 		Details: map[string]any{"cache_read_input_tokens": cached}, Source: "provider"}
 	if cost != "" {
 		r.Cost = &cost
