@@ -64,6 +64,7 @@ check: ## formatting, vet, static analysis, other platforms
 	$(GO) mod tidy -diff
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport ./core/cmd/sallyport-confine
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport ./core/cmd/sallyport-confine
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./core/cmd/sallyport # the commands for clients
 
 .PHONY: e2e
 e2e: build ## the real client programs and third-party plugins against a running gateway (downloads them)

@@ -151,3 +151,7 @@ func (s *Service) CheckScope(p *Principal, scope string) error {
 	// The first sentence is the one that clients of the original look for.
 	return apierror.New(apierror.Denied, "Invalid scope, required scopes: %s. The token of this request carries: %s. Use a token that has the scope %s, or all.", scope, have, scope)
 }
+
+// Helper names who can help a caller: "An administrator (root@example.com)",
+// or whoever runs the gateway. It begins a sentence.
+func (s *Service) Helper() string { return s.snap.Load().helper() }

@@ -33,6 +33,7 @@ type Service struct {
 	ids     *identities
 	creds   credentials
 	objects map[string][]Object
+	staged  *staged // a change under way; nil for none
 
 	cache   *ristretto.Cache[uint64, *cached]
 	polled  atomic.Int64 // when the store was last heard, as a duration since start
@@ -88,24 +89,56 @@ func (s *Service) Close() error {
 	return s.flushUse(ctx)
 }
 
-// Reload puts cfg in the place of the current configuration. When it fails
-// nothing changes.
-func (s *Service) Reload(cfg Config) error {
+// staged is a change that does not count yet.
+type staged struct {
+	ids     *identities
+	creds   credentials
+	objects map[string][]Object
+}
+
+// Stage begins a change to cfg: cfg, and the objects that are announced from
+// now on, count when Commit is called, all at once. Callers take turns.
+func (s *Service) Stage(cfg Config) error {
 	ids, creds, err := load(cfg)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rebuild(ids, creds, s.objects)
+	s.staged = &staged{ids, creds, maps.Clone(s.objects)}
+	return nil
+}
+
+// Commit ends what Stage began. When it fails nothing changes.
+func (s *Service) Commit() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.staged
+	s.staged = nil
+	if next == nil {
+		return errors.New("access: nothing was staged")
+	}
+	return s.rebuild(next.ids, next.creds, next.objects)
+}
+
+// Discard gives up what Stage began, if anything.
+func (s *Service) Discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.staged = nil
 }
 
 // SetObjects announces all objects of source, such as "catalog" or "router",
 // in the place of those it announced before. Objects that they lie in need not
-// be announced. When it fails nothing changes.
+// be announced. When it fails nothing changes. Between Stage and Commit it only
+// notes them.
 func (s *Service) SetObjects(source string, objs []Object) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.staged != nil {
+		s.staged.objects[source] = slices.Clone(objs)
+		return nil
+	}
 	next := maps.Clone(s.objects)
 	next[source] = slices.Clone(objs)
 	return s.rebuild(s.ids, s.creds, next)

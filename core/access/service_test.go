@@ -220,7 +220,7 @@ func TestReloadSwapsOrLeavesAlone(t *testing.T) {
 		{Users: []User{{Name: "x"}}, Tokens: []FixedToken{{Principal: "x", Token: secret.Of("twice")}, {Principal: "x", Token: secret.Of("twice")}}},
 	}
 	for i, cfg := range bad {
-		if err := s.Reload(cfg); err == nil {
+		if err := reload(s, cfg); err == nil {
 			t.Errorf("Reload %d succeeded, want an error", i)
 		}
 		works(fmt.Sprint("after the failed reload ", i))
@@ -242,7 +242,7 @@ func TestReloadSwapsOrLeavesAlone(t *testing.T) {
 	cfg.Tokens = nil
 	cfg.Users[0].Groups = nil
 	cfg.Users[1].Groups = []string{"analysts"}
-	if err := s.Reload(cfg); err != nil {
+	if err := reload(s, cfg); err != nil {
 		t.Fatal(err)
 	}
 	wantCode(t, "a principal of before", s.Check(p, Select, reviews), apierror.Denied)
@@ -279,7 +279,7 @@ func TestRevokedGrantsActAtOnceWhileChecksRun(t *testing.T) {
 		})
 	}
 	for range 50 {
-		if err := s.Reload(without); err != nil {
+		if err := reload(s, without); err != nil {
 			t.Error(err)
 		}
 		revoked.Store(true)
@@ -289,7 +289,7 @@ func TestRevokedGrantsActAtOnceWhileChecksRun(t *testing.T) {
 			}
 		}
 		revoked.Store(false)
-		if err := s.Reload(people()); err != nil {
+		if err := reload(s, people()); err != nil {
 			t.Error(err)
 		}
 		if !s.Allowed(p, Select, reviews) {
@@ -350,7 +350,7 @@ func TestNoSecretIsEverPrinted(t *testing.T) {
 	_, _, wrongSecret := s.ClientCredentials(ctx, "etl", etlSecret+"x")
 	twice := cfg
 	twice.Tokens = append(slices.Clone(cfg.Tokens), cfg.Tokens...)
-	for _, x := range []any{cfg, &cfg, info, p, s.snap.Load(), s.creds, wrong, wrongSecret, s.Reload(twice)} {
+	for _, x := range []any{cfg, &cfg, info, p, s.snap.Load(), s.creds, wrong, wrongSecret, reload(s, twice)} {
 		fmt.Fprintf(&out, "%v\n%+v\n%#v\n%s\n", x, x, x, x)
 		log.Info("value", "x", x)
 		if b, err := json.Marshal(x); err == nil {
@@ -392,6 +392,44 @@ func TestNamedGroups(t *testing.T) {
 	} {
 		if got := (&Principal{Groups: tt.groups}).NamedGroups(); !slices.Equal(got, tt.want) {
 			t.Errorf("NamedGroups of %v = %v, want %v", tt.groups, got, tt.want)
+		}
+	}
+}
+
+// reload stages cfg and commits it.
+func reload(s *Service, cfg Config) error {
+	if err := s.Stage(cfg); err != nil {
+		return err
+	}
+	return s.Commit()
+}
+
+func TestStagedChange(t *testing.T) {
+	s := newService(t, people(), nil)
+	table := Securable{Kind: Table, Name: "main.later.things"}
+	admin := &Principal{Name: "root", Kind: KindUser, Scopes: []string{ScopeAll}}
+	for _, commit := range []bool{false, true} {
+		if err := s.Stage(people()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SetObjects("later", []Object{{Securable: table}}); err != nil {
+			t.Fatal(err)
+		}
+		if s.Allowed(admin, Select, table) {
+			t.Error("an object counts before Commit")
+		}
+		if !commit {
+			s.Discard()
+			if err := s.Commit(); err == nil {
+				t.Error("Commit after Discard gave no error")
+			}
+			continue
+		}
+		if err := s.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if !s.Allowed(admin, Select, table) {
+			t.Error("an object does not count after Commit")
 		}
 	}
 }

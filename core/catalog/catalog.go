@@ -104,6 +104,10 @@ func New(cfg Config, dir string, own Own, acc *access.Service, eng engine.Engine
 	return c, nil
 }
 
+// Succeed takes over the queue in front of the engine from the Catalog before,
+// so that what runs for old is counted. Call it before c is used.
+func (c *Catalog) Succeed(old *Catalog) { c.turns = old.turns }
+
 // Announce tells access about all objects, in the place of those of the
 // Catalog before. New does it; a reload that fails later does it again with
 // the old Catalog.

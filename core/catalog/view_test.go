@@ -212,7 +212,7 @@ func TestNoFileReachesTheEngineWithoutTheRight(t *testing.T) {
 				readable[n] = way
 			}
 		}
-		if err := r.acc.Reload(cfg); err != nil {
+		if err := errors.Join(r.acc.Stage(cfg), r.acc.Commit()); err != nil {
 			t.Fatal(err)
 		}
 		v := r.as(t, "u")
@@ -278,7 +278,7 @@ func TestARevokedGrantStopsTheNextQuery(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.cfg.Grants = r.cfg.Grants[:1]
-	if err := r.acc.Reload(r.cfg); err != nil {
+	if err := errors.Join(r.acc.Stage(r.cfg), r.acc.Commit()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := rows(t.Context(), v, q); !apierror.Is(err, apierror.Denied) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/secret"
 	"github.com/sallyport-gateway/sallyport/core/tables"
@@ -65,7 +67,10 @@ type Config struct {
 
 	Tools toolset.Config `yaml:"tools"` // the operator's side of each tool type
 
-	Budgets       []Budget              `yaml:"budgets"`
+	Surfaces  httpapi.SurfacesConfig `yaml:"surfaces"`  // who may use which surface, under which names of models
+	Listeners []Listener             `yaml:"listeners"` // more addresses, which carry some surfaces only
+	Budgets   []ratelimit.Budget     `yaml:"budgets"`   // how much models may cost
+
 	CodeExecution CodeExecution         `yaml:"code_execution"`
 	Connections   map[string]Connection `yaml:"connections"`
 
@@ -77,7 +82,35 @@ type Config struct {
 type Listen struct {
 	Address        string   `yaml:"address"` // host:port
 	TLS            TLS      `yaml:"tls"`
-	TrustedProxies []string `yaml:"trusted_proxies"` // CIDR ranges whose forwarding headers count; not in force yet
+	TrustedProxies []string `yaml:"trusted_proxies"` // addresses and CIDR ranges whose forwarding headers count
+}
+
+// Proxies are the ranges of TrustedProxies.
+func (l Listen) Proxies() []netip.Prefix {
+	var ps []netip.Prefix
+	for _, text := range l.TrustedProxies {
+		if p, err := proxyRange(text); err == nil { // finish has checked them
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+// proxyRange reads an address or a range of addresses.
+func proxyRange(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
+}
+
+// Listener is one more address to listen on. It carries the named surfaces and
+// GET /health, and nothing else: so one surface can be on the internet while
+// the others are not.
+type Listener struct {
+	Address  string   `yaml:"address"` // host:port
+	TLS      TLS      `yaml:"tls"`
+	Surfaces []string `yaml:"surfaces"` // at least one, such as cursor
 }
 
 // TLS names the certificate to serve with.
@@ -112,16 +145,6 @@ func scalarOr(n ast.Node, text *string, rest any) error {
 		return yaml.NodeToValue(n, text)
 	}
 	return yaml.NodeToValue(n, rest, yaml.Strict())
-}
-
-// Budget bounds what models may cost.
-type Budget struct {
-	Each  string  `yaml:"each"` // user
-	Of    string  `yaml:"of"`   // "group analysts", "user …", "model …"
-	USD   float64 `yaml:"usd"`
-	Per   string  `yaml:"per"`   // day, week, month
-	Alert []int   `yaml:"alert"` // per cent
-	Then  string  `yaml:"then"`  // block, alert
 }
 
 // CodeExecution says when the model is offered the code sandbox.
@@ -212,20 +235,22 @@ func (c *Config) finish() error {
 			bad("metrics: %q is where the gateway itself listens; metrics have an address of their own", c.Metrics)
 		}
 	}
-	if (c.Listen.TLS.Cert == "") != (c.Listen.TLS.Key == "") {
-		bad("listen.tls: cert and key go together")
-	}
-	c.Listen.TLS.Cert, c.Listen.TLS.Key = c.Path(c.Listen.TLS.Cert), c.Path(c.Listen.TLS.Key)
-	if c.Listen.TLS.Cert != "" && c.Listen.TLS.Key != "" {
-		if _, err := tls.LoadX509KeyPair(c.Listen.TLS.Cert, c.Listen.TLS.Key); err != nil {
-			bad("listen.tls: %w", err)
+	c.checkTLS(bad, "listen", &c.Listen.TLS)
+	for i := range c.Listeners {
+		l, key := &c.Listeners[i], fmt.Sprintf("listeners[%d]", i)
+		if err := Address(l.Address); err != nil {
+			bad("%s.address: %w", key, err)
 		}
+		if len(l.Surfaces) == 0 {
+			bad("%s.surfaces: is missing; name the surfaces it carries, such as [cursor]", key)
+		}
+		c.checkTLS(bad, key, &l.TLS)
 	}
 	if c.Requests.Body < 0 || c.Requests.Budget < 0 {
 		bad("requests: body and budget must not be negative")
 	}
 	for _, p := range c.Listen.TrustedProxies {
-		if _, _, err := net.ParseCIDR(p); err != nil && net.ParseIP(p) == nil {
+		if _, err := proxyRange(p); err != nil {
 			bad("listen.trusted_proxies: %q is neither an address nor a range such as 10.0.0.0/8", p)
 		}
 	}
@@ -281,7 +306,7 @@ func (c *Config) finish() error {
 	secret.Each(c, func(_ string, v secret.Value) { v.Anchor(c.dir) })
 	c.checkLater(bad)
 	c.Tools = c.Tools.WithDefaults()
-	for _, err := range []error{c.routes().Validate(), c.Tools.Validate(), c.Access.Validate(), c.Catalog.Validate()} {
+	for _, err := range []error{c.routes().Validate(), c.Limits().Validate(), c.Surfaces.Validate(), c.Tools.Validate(), c.Access.Validate(), c.Catalog.Validate()} {
 		if err != nil {
 			errs = append(errs, err)
 		}
@@ -308,23 +333,35 @@ func (c *Config) routes() router.Config {
 // PayloadTables are the tables that keep requests and replies, each once.
 func (c *Config) PayloadTables() []string { return c.routes().PayloadTables() }
 
-// checkLater checks the keys of parts that are not in force yet.
-func (c *Config) checkLater(bad func(string, ...any)) {
-	for i, b := range c.Budgets {
-		if b.USD <= 0 {
-			bad("budgets[%d].usd: must be above 0", i)
-		}
-		oneOf(bad, fmt.Sprintf("budgets[%d].per", i), b.Per, "day", "week", "month")
-		oneOf(bad, fmt.Sprintf("budgets[%d].then", i), b.Then, "", "alert", "block")
-		if (b.Each == "") == (b.Of == "") {
-			bad("budgets[%d]: needs either each or of", i)
-		}
-		for _, a := range b.Alert {
-			if a <= 0 || a > 100 {
-				bad("budgets[%d].alert: %d is not a percentage", i, a)
-			}
+// Limits are the bounds on requests, tokens and money.
+func (c *Config) Limits() ratelimit.Config {
+	cfg := ratelimit.Config{Models: map[string][]ratelimit.Limit{}, Budgets: c.Budgets}
+	for name, m := range c.Models {
+		cfg.Known = append(cfg.Known, name)
+		if len(m.Limits) > 0 {
+			cfg.Models[name] = m.Limits
 		}
 	}
+	return cfg
+}
+
+// checkTLS resolves the paths of a certificate and tries it.
+func (c *Config) checkTLS(bad func(string, ...any), key string, t *TLS) {
+	if (t.Cert == "") != (t.Key == "") {
+		bad("%s.tls: cert and key go together", key)
+		return
+	}
+	if t.Cert == "" {
+		return
+	}
+	t.Cert, t.Key = c.Path(t.Cert), c.Path(t.Key)
+	if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
+		bad("%s.tls: %w; `sallyport cert` makes a pair", key, err)
+	}
+}
+
+// checkLater checks the keys of parts that are not in force yet.
+func (c *Config) checkLater(bad func(string, ...any)) {
 	oneOf(bad, "code_execution.offer", c.CodeExecution.Offer, "", "always", "with_hosted_tools", "never")
 	for name, v := range c.Connections {
 		oneOf(bad, "connections."+name+".type", v.Type, "mcp")
@@ -354,13 +391,8 @@ func (c *Config) NotInForce() []string {
 			lines = append(lines, what+": checked, but not in force yet")
 		}
 	}
-	add(len(c.Listen.TrustedProxies) > 0, "listen.trusted_proxies")
-	add(len(c.Budgets) > 0, "budgets")
 	add(c.CodeExecution.Offer != "" && c.CodeExecution.Offer != "never", "code_execution")
 	add(len(c.Connections) > 0, "connections")
-	for _, k := range c.routes().NotInForce() {
-		add(true, k)
-	}
 	return lines
 }
 

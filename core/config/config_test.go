@@ -55,7 +55,7 @@ func TestContract(t *testing.T) {
 		t.Errorf("got administrator %q", c.Administrator())
 	}
 	inert := strings.Join(c.NotInForce(), "\n")
-	for _, key := range []string{"budgets", "code_execution", "connections", "limits"} {
+	for _, key := range []string{"code_execution", "connections"} {
 		if !strings.Contains(inert, key) {
 			t.Errorf("NotInForce does not name %q:\n%s", key, inert)
 		}

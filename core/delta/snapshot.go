@@ -8,7 +8,8 @@
 //
 // [Open] gives the files and columns of a table's latest version, for reader
 // version 1 and the reader features listed in known. A table that asks for
-// anything else is refused rather than misread.
+// anything else is refused rather than misread. [Snapshot.Scan] gives the values
+// of some columns.
 //
 // # Writing
 //
@@ -54,6 +55,8 @@ type Snapshot struct {
 	Columns     []Column
 	Partition   []string // names of the partition columns
 	Files       []File   // live files, by path
+
+	schema Schema
 }
 
 // Column is a top-level column. Type is a SQL type as DuckDB writes it.
@@ -123,14 +126,14 @@ func (st *state) snapshot(root string) (*Snapshot, error) {
 	if err := st.protocol.check(st.metadata); err != nil {
 		return nil, err
 	}
-	cols, err := columns(st.metadata.SchemaString)
+	schema, err := ParseSchema(st.metadata.SchemaString)
 	if err != nil {
 		return nil, err
 	}
 	if len(st.live) > maxFiles {
 		return nil, fmt.Errorf("%w: it has %d files, more than %d", ErrUnsupported, len(st.live), maxFiles)
 	}
-	snap := &Snapshot{ID: st.metadata.ID, Description: st.metadata.Description, Columns: cols, Partition: st.metadata.PartitionColumns}
+	snap := &Snapshot{ID: st.metadata.ID, Description: st.metadata.Description, Columns: columns(schema), Partition: st.metadata.PartitionColumns, schema: schema}
 	for _, a := range st.live {
 		if a.DeletionVector != nil {
 			return nil, fmt.Errorf("%w: file %q has a deletion vector", ErrUnsupported, a.Path)
@@ -145,15 +148,11 @@ func (st *state) snapshot(root string) (*Snapshot, error) {
 	return snap, nil
 }
 
-// columns is the top-level columns of a schemaString, for readers.
-func columns(schema string) ([]Column, error) {
-	s, err := ParseSchema(schema)
-	if err != nil {
-		return nil, err
-	}
+// columns is the top-level columns of a schema, for readers.
+func columns(s Schema) []Column {
 	cols := make([]Column, len(s))
 	for i, f := range s {
 		cols[i] = Column{Name: f.Name, Type: f.Type.SQL(), Comment: f.Comment}
 	}
-	return cols, nil
+	return cols
 }

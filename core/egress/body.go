@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,17 +36,25 @@ type Body struct {
 	idle   time.Duration
 	wait   time.Duration // for the first byte: what is left of that bound
 	begun  bool          // a byte came
-	timer  *time.Timer
 	left   int64
 	err    error // what every further Read gives
+
+	// A Read that waits says until when; the timer looks now and then. To move
+	// the timer for each piece of a stream would cost more than to read it.
+	until atomic.Int64  // on the clock of started; 0 while nobody waits
+	step  time.Duration // how often the timer looks while nobody waits
+	timer *time.Timer
 }
+
+// started is where the clock of Body.until begins.
+var started = time.Now()
 
 // open prepares the body of res for reading. Its first byte may take as long
 // as wait: services send a head at once and then think.
 func (a *Account) open(parent, ctx context.Context, cancel context.CancelCauseFunc, res *http.Response, wait time.Duration) (*Body, error) {
 	b := &Body{acc: a, parent: parent, ctx: ctx, cancel: cancel, raw: res.Body, src: res.Body, idle: a.idle, wait: max(wait, time.Millisecond), left: a.maxBody}
-	b.timer = time.AfterFunc(a.idle, func() { cancel(errIdle) })
-	b.timer.Stop()
+	b.step = min(a.idle, max(b.wait, 100*time.Millisecond))
+	b.timer = time.AfterFunc(b.step, b.look)
 	enc := strings.ToLower(strings.TrimSpace(strings.Join(res.Header.Values("Content-Encoding"), ",")))
 	switch enc {
 	case "", "identity":
@@ -69,13 +78,13 @@ func (b *Body) Read(p []byte) (int, error) {
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1] // one byte beyond shows that there is more
 	}
-	if b.begun {
-		b.timer.Reset(b.idle)
-	} else {
-		b.timer.Reset(b.wait)
+	wait := b.idle
+	if !b.begun {
+		wait = b.wait
 	}
+	b.until.Store(int64(time.Since(started) + wait))
 	n, err := b.src.Read(p)
-	b.timer.Stop()
+	b.until.Store(0)
 	b.begun = b.begun || n > 0
 	if int64(n) > b.left {
 		n, err = int(b.left), &Error{Kind: TooLarge, Account: b.acc.name, Sent: true,
@@ -89,6 +98,21 @@ func (b *Body) Read(p []byte) (int, error) {
 		}
 	}
 	return n, b.err
+}
+
+// look ends the service's side when a Read has waited for too long. Only the
+// timer calls it, never twice at once.
+func (b *Body) look() {
+	until, now := time.Duration(b.until.Load()), time.Since(started)
+	switch {
+	case b.ctx.Err() != nil: // closed
+	case until == 0:
+		b.timer.Reset(b.step)
+	case now >= until:
+		b.cancel(errIdle)
+	default:
+		b.timer.Reset(until - now)
+	}
 }
 
 // failure turns an error of the transport or of decompression into ours.

@@ -50,6 +50,7 @@ type Request struct {
 	Query  string      // escaped, without the leading "?"
 	Header http.Header // credentials, cookies and hop-by-hop headers in it are not sent
 	Body   []byte      // nil means none
+	Pieces [3][]byte   // the body in pieces, one behind the other, when Body is nil; empty means none
 	Stream bool        // the reply is read as it comes, so no compression is offered
 	Depth  int         // gateways the request has passed before this one
 
@@ -61,6 +62,13 @@ type Request struct {
 	// method than those of the request. The query may not name again what the
 	// base URL's query or the credential names.
 	Plain bool
+
+	// Relay is a client's own request, sent on as it is: its User-Agent goes with
+	// it, and of its headers all but credentials in any spelling, those that
+	// speak of the way it took, those that Plain leaves out too, and those meant
+	// for this gateway. Of its query, what the base URL or the credential names
+	// already is left out.
+	Relay bool
 }
 
 // Response is the service's answer, whatever its status except a redirect.
@@ -126,7 +134,7 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Response{Status: res.StatusCode, Header: replyHeader(res.Header, key), Body: body}
+	out := &Response{Status: res.StatusCode, Header: replyHeader(res.Header, a.finder(key)), Body: body}
 	if res.StatusCode >= 400 {
 		body.slurp(key)
 	} else if r.Plain {
@@ -137,6 +145,9 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 
 // request builds the HTTP request but for the key.
 func (a *Account) request(r Request) (*http.Request, error) {
+	if r.Relay {
+		r.Query = a.without(r.Query)
+	}
 	u, err := a.target.resolve(r.Path, r.Query)
 	if err != nil {
 		return nil, err
@@ -156,8 +167,15 @@ func (a *Account) request(r Request) (*http.Request, error) {
 	default:
 		return nil, fmt.Errorf("the method of the request, %q, is not one that is used here", req.Method)
 	}
+	named := ""
+	if r.Relay {
+		named = strings.Join(r.Header["Connection"], ",")
+	}
 	for k, vs := range r.Header {
 		k = http.CanonicalHeaderKey(k)
+		if r.Relay && (a.kept(k) || named != "" && connectionNames(named, k)) {
+			continue
+		}
 		own := a.cred.Scheme == SchemeHeader && folded(k) == folded(a.cred.Name)
 		if own && k != http.CanonicalHeaderKey(a.cred.Name) {
 			return nil, fmt.Errorf("the header %.64q of the request may be read as %s, which is where the key goes", k, a.cred.Name)
@@ -180,21 +198,105 @@ func (a *Account) request(r Request) (*http.Request, error) {
 		}
 		return nil, fmt.Errorf("the header %s of the request holds line breaks or control characters", k)
 	}
-	if r.Body != nil {
-		req.ContentLength = int64(len(r.Body))
-		req.Body = io.NopCloser(bytes.NewReader(r.Body))
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+	length := len(r.Body)
+	if n := len(r.Pieces[0]) + len(r.Pieces[1]) + len(r.Pieces[2]); r.Body == nil && n > 0 {
+		length, open = n, func() (io.ReadCloser, error) { return &pieces{rest: r.Pieces}, nil }
+	}
+	if r.Body != nil || length > 0 {
+		req.ContentLength = int64(length)
+		req.Body, _ = open()
 		// Lets the transport take a fresh connection when the pooled one was
 		// closed by the service before anything was written to it.
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
+		req.GetBody = open
 	}
-	req.Header.Set("User-Agent", a.agent)
-	req.Header.Set(DepthHeader, strconv.Itoa(r.Depth+1))
+	agent, said := r.Header["User-Agent"]
+	if !r.Relay || !said || slices.ContainsFunc(agent, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+		agent = []string{a.agent}
+	}
+	req.Header["User-Agent"] = agent
+	req.Header[DepthHeader] = []string{strconv.Itoa(r.Depth + 1)}
 	if r.Stream {
-		req.Header.Set("Accept-Encoding", "identity")
+		req.Header["Accept-Encoding"] = identityOnly
 	} else {
-		req.Header.Set("Accept-Encoding", "gzip")
+		req.Header["Accept-Encoding"] = gzipOnly
 	}
 	return req, nil
+}
+
+// pieces reads a body that is not in one piece.
+type pieces struct {
+	rest [3][]byte
+	at   int
+}
+
+func (p *pieces) Read(b []byte) (n int, err error) {
+	for p.at < len(p.rest) && n < len(b) {
+		k := copy(b[n:], p.rest[p.at])
+		n, p.rest[p.at] = n+k, p.rest[p.at][k:]
+		if len(p.rest[p.at]) == 0 {
+			p.at++
+		}
+	}
+	if n == 0 && p.at == len(p.rest) && len(b) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (p *pieces) Close() error { return nil }
+
+var identityOnly, gzipOnly = []string{"identity"}, []string{"gzip"}
+
+// kept reports whether a header of a client's request stays here when the
+// request is relayed, beyond those that never leave.
+func (a *Account) kept(k string) bool {
+	like := k
+	for i := range len(k) {
+		if c := k[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			like = folded(k) // many services cannot tell X_Api_Key from X-Api-Key
+			break
+		}
+	}
+	return dropped(like) || credentialHeaders[like] || steering[like] ||
+		strings.HasPrefix(like, "X-Databricks-") || strings.HasPrefix(like, "Databricks-") || strings.HasPrefix(like, "Sallyport-") ||
+		a.cred.Scheme == SchemeHeader && strings.EqualFold(like, folded(a.cred.Name))
+}
+
+// connectionNames reports whether a header is named in a Connection header: it
+// is about that connection then.
+func connectionNames(named, k string) bool {
+	for name := range strings.SplitSeq(named, ",") {
+		if strings.EqualFold(strings.TrimSpace(name), k) {
+			return true
+		}
+	}
+	return false
+}
+
+// without is a client's query without the parameters that the base URL or the
+// credential names; all else stays as it is written.
+func (a *Account) without(query string) string {
+	base := a.target.base.Query()
+	if query == "" || len(base) == 0 && a.cred.Scheme != SchemeQuery {
+		return query
+	}
+	var rest []string
+	for part := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		plain, err := url.QueryUnescape(name)
+		if err != nil || a.cred.Scheme == SchemeQuery && parameter(plain) == parameter(a.cred.Name) {
+			continue
+		}
+		taken := false
+		for own := range base {
+			taken = taken || parameter(own) == parameter(plain)
+		}
+		if !taken {
+			rest = append(rest, part)
+		}
+	}
+	return strings.Join(rest, "&")
 }
 
 // named returns a parameter in the query of a plain request that the base URL
@@ -326,14 +428,16 @@ var steering = map[string]bool{
 func CredentialHeader(name string) bool { return credentialHeaders[name] }
 
 // replyHeader copies what of a reply's head may be seen further in.
-func replyHeader(h http.Header, key string) http.Header {
-	out, find := make(http.Header, len(h)), newFinder(key)
+func replyHeader(h http.Header, find *finder) http.Header {
+	out := make(http.Header, len(h))
+	named := strings.Join(h["Connection"], ",")
 	for k, vs := range h {
-		if dropped(k) || k == "Set-Cookie" {
+		if dropped(k) || k == "Set-Cookie" || named != "" && connectionNames(named, k) {
 			continue
 		}
-		for _, v := range vs {
-			out[k] = append(out[k], find.text(v))
+		out[k] = vs // of a reply nobody else has
+		for i, v := range vs {
+			vs[i] = find.text(v)
 		}
 	}
 	return out

@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,7 @@ const (
 
 	maxHeaderBytes = 64 << 10 // of a response head
 	streamFactor   = 8        // a stream is not kept, so it may be longer
+	pipeBuffer     = 16 << 10 // each way of a connection: a usual request leaves in one write
 )
 
 // Config is how the gateway as a whole goes out; the zero value goes directly.
@@ -133,6 +135,7 @@ type Account struct {
 	idle      time.Duration
 	maxBody   int64
 	transport *http.Transport
+	finders   atomic.Pointer[keyFinder]
 }
 
 // CheckURL says why a URL cannot be an account's base URL; nil when it can. The
@@ -208,6 +211,8 @@ func (e *Egress) transport(t target, via *url.URL, connect time.Duration) *http.
 		MaxIdleConns:           64,
 		MaxIdleConnsPerHost:    64,
 		IdleConnTimeout:        90 * time.Second,
+		ReadBufferSize:         pipeBuffer,
+		WriteBufferSize:        pipeBuffer,
 		DisableCompression:     true, // done in body.go, where it is bounded
 		Protocols:              new(http.Protocols),
 		// A connection that died in silence is found by asking, not by the
@@ -223,7 +228,7 @@ func (e *Egress) transport(t target, via *url.URL, connect time.Duration) *http.
 func (a *Account) Close() { a.transport.CloseIdleConnections() }
 
 // Scrub removes the account's key from a text that came from the service.
-func (a *Account) Scrub(s string) string { return scrub(s, a.known()) }
+func (a *Account) Scrub(s string) string { return a.finder(a.known()).text(s) }
 
 // KeyError says why the account's key cannot be read; nil when it can, or when
 // none is configured.

@@ -45,6 +45,22 @@ func newFinder(key string) *finder {
 	return f
 }
 
+// finder is that of the key, made once for as long as the key stays.
+func (a *Account) finder(key string) *finder {
+	if known := a.finders.Load(); known != nil && known.key == key {
+		return known.finder
+	}
+	f := newFinder(key)
+	a.finders.Store(&keyFinder{key, f})
+	return f
+}
+
+// keyFinder is a finder and what it finds.
+type keyFinder struct {
+	key    string
+	finder *finder
+}
+
 func (f *finder) add(form string) {
 	if !slices.ContainsFunc(f.forms, func(b []byte) bool { return string(b) == form }) {
 		f.forms, f.starts[form[0]] = append(f.forms, []byte(form)), true
@@ -59,8 +75,16 @@ func (f *finder) text(s string) string {
 	if f == nil {
 		return s
 	}
-	out, _ := f.clean(nil, []byte(s), true)
-	return string(out)
+	text := []byte(s)
+	for i := range text { // most texts have none, and stay as they are
+		if f.starts[text[i]] {
+			if _, found := f.at(text[i:], true); found == yes {
+				out, _ := f.clean(nil, text, true)
+				return string(out)
+			}
+		}
+	}
+	return s
 }
 
 // clean appends text without the key to out. Unless text is the last there is,

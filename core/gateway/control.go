@@ -110,6 +110,11 @@ func (g *Gateway) control() http.Handler {
 		unhurried(w)
 		answer(w, struct{}{}, told(g.FlushTables(r.Context())))
 	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		unhurried(w)
+		done, err := g.Reload(r.Context())
+		answer(w, done, told(err))
+	})
 	mux.HandleFunc("POST /backup", g.serveBackup)
 	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, _ *http.Request) { answer(w, g.Plugins(), nil) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -207,6 +212,13 @@ func (m *Running) RevokeToken(ctx context.Context, id string) error {
 		return errors.New("which token? give the id that `sallyport token list` shows")
 	}
 	return m.do(ctx, "DELETE", "/tokens/"+id, nil, &struct{}{})
+}
+
+// Reload has the running gateway read its configuration again.
+func (m *Running) Reload(ctx context.Context) (Reloaded, error) {
+	var done Reloaded
+	err := m.do(ctx, "POST", "/reload", nil, &done)
+	return done, err
 }
 
 func (m *Running) do(ctx context.Context, method, path string, in, out any) error {

@@ -30,8 +30,9 @@ func (g *Gateway) SQL(ctx context.Context, s sqlapi.Statement) (*sqlapi.Reply, e
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	st := g.state.Load()
-	r, err := sqlapi.Run(ctx, st.Catalog.As(g.access.Operator()), s)
+	gen := g.use()
+	defer gen.leave()
+	r, err := sqlapi.Run(ctx, gen.catalog.As(g.access.Operator()), s)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

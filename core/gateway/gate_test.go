@@ -57,6 +57,13 @@ func TestOneGate(t *testing.T) {
 		"GET /health": true, "GET /{$}": true, "GET /.well-known/databricks-config": true, "POST /oidc/v1/token": true,
 		"GET /oidc/.well-known/oauth-authorization-server": true, "GET /oidc/.well-known/openid-configuration": true,
 	}
+	// What coding tools ask for before they have a token, to see that somebody is
+	// there.
+	for _, base := range []string{"/anthropic", "/anthropic/api/hello", "/gemini", "/openai/v1", "/codex/v1", "/cursor/v1"} {
+		for _, method := range []string{"GET ", "HEAD "} {
+			open[method+base], open[method+"/ai-gateway"+base] = true, true
+		}
+	}
 	request := func(method, path, token string) (int, string) {
 		path = wildcard.ReplaceAllString(strings.TrimSuffix(path, "{$}"), "databricks-demo")
 		req, err := http.NewRequestWithContext(t.Context(), method, g.URL+path, strings.NewReader(ask))
@@ -86,6 +93,9 @@ func TestOneGate(t *testing.T) {
 			t.Errorf("%s: open is %v; a route that needs no token must be listed in this test", name, rt.Open)
 		}
 		if rt.Open {
+			if st, body := request(rt.Method, rt.Path, ""); st >= 500 || strings.Contains(body, "databricks-demo") {
+				t.Errorf("%s, which is open: got %d %s", name, st, body)
+			}
 			continue
 		}
 		if st, body := request(rt.Method, rt.Path, ""); st != 401 {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/store"
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
@@ -40,14 +40,20 @@ type Gateway struct {
 	tables  *tables.Set
 	usage   *usage.Recorder // nil when calls are not recorded
 	plugins *pluginhost.Host
-	state   atomic.Pointer[httpapi.State]
+	limits  *ratelimit.Service
 	api     *httpapi.API
 	version string
-	closers []func() // of the state, in the order they were made
+	url     string // how clients reach the gateway; set when it listens
 	backups sync.Mutex
 
-	problems     func(context.Context) []string // of the catalog's tables
-	toolWarnings []string                       // of the configuration's tools
+	// Load reads the configuration again, for Reload; nil when there is no way.
+	// It is set before Serve.
+	Load func() (*config.Config, error)
+
+	applying     sync.Mutex // one Apply at a time
+	certificates certificates
+	current      atomic.Pointer[generation]
+	generations  sync.WaitGroup // those that were current and are not closed
 }
 
 // New builds a gateway. It starts no plugin that is not needed and does not
@@ -92,74 +98,106 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 		return nil, err
 	}
 	g.sweepBackups()
-	st, err := g.build(cfg)
+	if err := g.openLimits(ctx, cfg); err != nil {
+		return nil, err
+	}
+	gen, err := g.build(cfg)
 	if err != nil {
 		return nil, err
 	}
-	g.state.Store(st)
+	g.install(gen)
 	for _, line := range g.warnings(ctx) {
 		log.Warn(line)
 	}
-	g.api = httpapi.New(g.state.Load, cfg.Requests, version, log)
+	limits := cfg.Requests
+	limits.TrustedProxies = cfg.Listen.Proxies()
+	g.api = httpapi.New(g.lease, limits, version, log)
 	return g, nil
 }
 
-// build makes the complete immutable state that requests are served with.
-func (g *Gateway) build(cfg *config.Config) (*httpapi.State, error) {
+// build makes everything that requests are served with from cfg. After an
+// error nothing of it is left.
+func (g *Gateway) build(cfg *config.Config) (_ *generation, err error) {
+	gen := newGeneration(cfg)
+	defer func() {
+		if err != nil {
+			gen.leave()
+		}
+	}()
 	var eng engine.Engine
 	if e, manifest, ok := g.plugins.Engine("duckdb"); ok {
 		eng = catalog.Described{Engine: e, Manifest: manifest}
 	} else {
 		g.log.Warn("no SQL engine: tables cannot be queried; building it needs a C++ compiler (see README)")
 	}
-	cat, err := catalog.New(cfg.Catalog, cfg.Dir(), g.ownTables(cfg), g.access, eng, g.log)
+	gen.catalog, err = catalog.New(cfg.Catalog, cfg.Dir(), g.ownTables(cfg), g.access, eng, g.log)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", err)
 	}
+	gen.closers = append(gen.closers, func() { gen.catalog.Close() })
 	outward := cfg.Egress
 	outward.Version = g.version
 	out, err := egress.New(outward)
 	if err != nil {
 		return nil, fmt.Errorf("egress: %w", err)
 	}
-	models, err := router.New(router.Config{Providers: cfg.Providers, Models: cfg.Models}, g.plugins, out, g.access, g.usage, g.log)
+	models, err := router.New(router.Config{Providers: cfg.Providers, Models: cfg.Models}, g.plugins, out, g.access, g.usage, g.limits, g.log)
 	if err != nil {
 		return nil, err
 	}
-	tools, err := g.buildTools(cfg, cat, models, out)
+	gen.closers = append(gen.closers, models.Close)
+	tools, err := g.buildTools(gen, models, out)
 	if err != nil {
 		return nil, err
 	}
+	gen.closers = append(gen.closers, tools.Close)
 	loop, err := supervisor.New(supervisor.Deps{Check: models.Check, Generate: models.Generate, Tools: tools, Log: g.log})
 	if err != nil {
 		return nil, fmt.Errorf("supervisor: %w", err)
 	}
-	g.problems = cat.Problems
-	g.closers = append(g.closers, tools.Close, models.Close, func() { cat.Close() })
-	return &httpapi.State{Access: g.access, Models: models, Supervisor: loop, Catalog: cat, PublicURL: cfg.PublicURL, Health: g.health}, nil
+	surfaces, err := httpapi.NewSurfaces(g.fronts(), cfg.Surfaces, models)
+	if err != nil {
+		return nil, err
+	}
+	url := g.url
+	if cfg.PublicURL != "" {
+		url = cfg.PublicURL
+	}
+	gen.state = &httpapi.State{
+		Access: g.access, Models: models, Supervisor: loop, Catalog: gen.catalog, PublicURL: url, Health: g.health,
+		Surfaces: surfaces, Limits: g.limits,
+		Reload: func(ctx context.Context) (any, error) { return g.Reload(ctx) },
+	}
+	return gen, nil
 }
 
-// warnings has a sentence for each grant without object, each tool whose
-// configuration is not complete, and each table that cannot be read now.
-func (g *Gateway) warnings(ctx context.Context) []string {
-	return slices.Concat(g.access.Unmatched(), g.toolWarnings, g.problems(ctx))
+// fronts are the plugins that offer surfaces.
+func (g *Gateway) fronts() []httpapi.Front {
+	var fs []httpapi.Front
+	for _, f := range g.plugins.Fronts() {
+		fs = append(fs, httpapi.Front{Plugin: f.Plugin, Manifest: f.Manifest, Front: f.Front})
+	}
+	return fs
 }
 
 // Listen opens the configured address.
 func Listen(cfg *config.Config) (net.Listener, error) {
-	l, err := net.Listen("tcp", cfg.Listen.Address)
+	return listen(cfg.Listen.Address, "listen")
+}
+
+func listen(address, key string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w (is another gateway running? choose another port with --listen or in the configuration)", cfg.Listen.Address, errors.Unwrap(err))
+		return nil, fmt.Errorf("%s: %s: %w (is another gateway running? choose another port with --listen or in the configuration)", key, address, errors.Unwrap(err))
 	}
 	return l, nil
 }
 
-// Serve answers requests on l until ctx ends, then lets running requests
-// finish for as long as the configuration allows.
+// Serve answers requests on l, and on the configuration's further listeners,
+// until ctx ends, then lets running requests finish for as long as the
+// configuration allows.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
-	st := *g.state.Load()
-	st.PublicURL = g.URL(l.Addr())
-	g.state.Store(&st)
+	g.setURL(g.URL(l.Addr()))
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	metricsEnded, err := g.serveMetrics(base)
@@ -167,37 +205,91 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	defer func() { stop(); <-metricsEnded }()
-	srv, l := g.api.Server(base, l)
-	ended := make(chan error, 1)
-	go func() {
-		if t := g.cfg.Listen.TLS; t.Cert != "" {
-			ended <- srv.ServeTLS(l, t.Cert, t.Key)
-			return
+	entries := []config.Listener{{Address: g.cfg.Listen.Address, TLS: g.cfg.Listen.TLS}}
+	listeners := []net.Listener{l}
+	for _, e := range g.cfg.Listeners {
+		more, err := listen(e.Address, "listeners")
+		if err != nil {
+			return err
 		}
-		ended <- srv.Serve(l)
-	}()
+		defer more.Close()
+		entries, listeners = append(entries, e), append(listeners, more)
+		g.log.Info("listening", "address", more.Addr().String(), "surfaces", e.Surfaces)
+	}
+	ended := make(chan error, len(entries))
+	servers := make([]*http.Server, len(entries))
+	for i, e := range entries {
+		srv, l := g.api.Server(base, listeners[i], e.Surfaces...)
+		if e.TLS.Cert != "" {
+			g.applying.Lock()
+			srv.TLSConfig, err = g.certificates.add(e.TLS)
+			g.applying.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+		servers[i] = srv
+		go func() {
+			if e.TLS.Cert != "" {
+				ended <- srv.ServeTLS(l, "", "")
+				return
+			}
+			ended <- srv.Serve(l)
+		}()
+	}
 	select {
-	case err := <-ended:
+	case err = <-ended:
+		for _, srv := range servers {
+			srv.Close()
+		}
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	g.log.Info("shutting down: running requests may finish; a second signal ends them at once", "grace", g.cfg.Shutdown)
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Shutdown)
+	gen := g.use()
+	period := gen.cfg.Shutdown
+	gen.leave()
+	g.log.Info("shutting down: running requests may finish; a second signal ends them at once", "grace", period)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), period)
 	defer cancel()
-	err = srv.Shutdown(grace)
-	if err != nil {
-		g.log.Warn("requests were still running at the end of the grace time", "grace", g.cfg.Shutdown)
+	if shutdown(grace, servers) != nil {
+		g.log.Warn("requests were still running at the end of the grace time", "grace", period)
 		stop() // their contexts end, so streams get their last event
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
-		if srv.Shutdown(last) != nil {
-			srv.Close()
+		if shutdown(last, servers) != nil {
+			for _, srv := range servers {
+				srv.Close()
+			}
 		}
 	}
-	if serr := <-ended; serr != nil && !errors.Is(serr, http.ErrServerClosed) {
-		return fmt.Errorf("serve: %w", serr)
+	for range servers {
+		if serr := <-ended; serr != nil && !errors.Is(serr, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", serr)
+		}
 	}
 	return nil
+}
+
+// shutdown ends all servers together.
+func shutdown(ctx context.Context, servers []*http.Server) error {
+	errs := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, srv := range servers {
+		wg.Go(func() { errs[i] = srv.Shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// setURL says how clients reach the gateway.
+func (g *Gateway) setURL(url string) {
+	g.applying.Lock()
+	defer g.applying.Unlock()
+	g.url = url
+	gen := g.current.Load()
+	if gen.cfg.PublicURL == "" {
+		gen.state.PublicURL = url // nothing is served yet
+	}
 }
 
 // Close stops the plugins, writes the rows that wait, and closes the ledger and
@@ -206,13 +298,17 @@ func (g *Gateway) Close() error {
 	g.backups.Lock() // one that is being made ends with the control socket
 	defer g.backups.Unlock()
 	var errs []error
-	for _, c := range slices.Backward(g.closers) {
-		c()
+	if gen := g.current.Load(); gen != nil {
+		gen.leave()
+		g.generations.Wait()
 	}
 	if g.plugins != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		errs = append(errs, g.plugins.Close(ctx))
+	}
+	if g.limits != nil {
+		errs = append(errs, g.limits.Close())
 	}
 	errs = append(errs, g.closeTables())
 	if g.access != nil {

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -318,7 +319,7 @@ func TestRightsOnTablesOfTheGateway(t *testing.T) {
 		Users:  []access.User{{Name: "auditor@example.com"}, {Name: "boss@example.com", Admin: true}},
 		Grants: []access.Grant{{To: "auditor@example.com", Privileges: []string{"USE SCHEMA"}, On: "schema system.ai_gateway"}},
 	}
-	if err := g.Access().Reload(cfg); err != nil {
+	if err := errors.Join(g.Access().Stage(cfg), g.Access().Commit()); err != nil {
 		t.Fatal(err)
 	}
 	r := runSQL(t, g, auditor, q)

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
-	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
@@ -46,13 +45,13 @@ func perUser(cfg *config.Config) map[string]bool {
 
 // buildTools joins the operator's side of the tool types with the plugins that
 // serve them, and announces the types to access.
-func (g *Gateway) buildTools(cfg *config.Config, cat *catalog.Catalog, models *router.Router, out *egress.Egress) (*toolset.Toolset, error) {
-	types := g.toolTypes()
+func (g *Gateway) buildTools(gen *generation, models *router.Router, out *egress.Egress) (*toolset.Toolset, error) {
+	cfg, types := gen.cfg, g.toolTypes()
 	warnings, err := cfg.Tools.Bind(types, g.toolManifest)
 	if err != nil {
 		return nil, err
 	}
-	g.toolWarnings = warnings
+	gen.toolWarnings = warnings
 	if err := g.access.SetObjects("tools", toolset.Objects(types)); err != nil {
 		return nil, fmt.Errorf("tools: %w", err)
 	}
@@ -60,7 +59,7 @@ func (g *Gateway) buildTools(cfg *config.Config, cat *catalog.Catalog, models *r
 		Tool:     g.plugins.Tool,
 		Types:    g.toolTypes,
 		Scope:    g.access.CheckScope,
-		View:     func(p *access.Principal) toolset.View { return cat.As(p) },
+		View:     func(p *access.Principal) toolset.View { return gen.catalog.As(p) },
 		Config:   cfg.Tools,
 		Egress:   out,
 		Generate: models.Generate,

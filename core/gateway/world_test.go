@@ -89,6 +89,7 @@ func newWorld(t testing.TB, seed uint64, edits ...string) *world {
 		"https://generativelanguage.googleapis.com", w.gemini.URL, "{env: GEMINI_API_KEY}", secret("gemini", w.secrets.gemini),
 		"{env: ETL_SECRET}", secret("etl", w.secrets.etl), "{env: ALICE_TOKEN}", secret("alice", w.secrets.alice),
 		"  demo:      {translator: demo}", "  demo:      {translator: demo}\n  chat: {translator: openai, base_url: " + w.openai.URL + ", key: " + secret("openai", w.secrets.openai) + ", settings: {api: chat}}",
+		"requests: 60, tokens: 400000,", "requests: 60000000, tokens: 400000000000,", "tokens: 2000000,", "tokens: 900000000000,", // the limits have tests of their own
 		"  databricks-demo:", "  " + chat + ": {destinations: [{provider: chat, model: gpt-5.2}]}\n  databricks-demo:",
 	}, edits...)
 	for i := 0; i+1 < len(edits); i += 2 {

@@ -8,16 +8,16 @@ package httpapi
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/catalog"
+	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
@@ -31,22 +31,27 @@ type State struct {
 	Models     *router.Router
 	Supervisor *supervisor.Supervisor
 	Catalog    *catalog.Catalog
-	PublicURL  string        // scheme, host and port clients use; no slash at the end
-	Health     func() Health // nil means well
+	Surfaces   *Surfaces // nil: no plugin declares any
+	Limits     *ratelimit.Service
+	PublicURL  string                             // scheme, host and port clients use; no slash at the end
+	Health     func() Health                      // nil means well
+	Reload     func(context.Context) (any, error) // reads the configuration again, and says what that did; nil: cannot be done
 }
 
 // API serves HTTP.
 type API struct {
-	state   func() *State
+	state   func() (*State, func())
 	limits  Limits
 	budget  *budget
 	log     *slog.Logger
 	version string
+	mux     *http.ServeMux // of the core's own routes; those of surfaces change with the State
 	handler http.Handler
 }
 
-// New makes an API that asks state for each request.
-func New(state func() *State, limits Limits, version string, log *slog.Logger) *API {
+// New makes an API that asks state for each request, and calls the func that
+// comes with it when the request has ended.
+func New(state func() (*State, func()), limits Limits, version string, log *slog.Logger) *API {
 	if limits.Body <= 0 {
 		limits.Body = defaultBody
 	}
@@ -54,13 +59,12 @@ func New(state func() *State, limits Limits, version string, log *slog.Logger) *
 		limits.Budget = defaultBudget
 	}
 	limits.Budget = max(limits.Budget, (limits.Body+1)*parsedCopies)
-	a := &API{state: state, limits: limits, budget: newBudget(limits.Budget), log: log, version: version}
-	mux := http.NewServeMux()
-	for _, rt := range a.Routes() {
-		mux.Handle(rt.Method+" "+rt.Path, a.gate(rt))
+	a := &API{state: state, limits: limits, budget: newBudget(limits.Budget), log: log, version: version, mux: http.NewServeMux()}
+	for _, rt := range a.coreRoutes() {
+		a.mux.Handle(rt.Method+" "+rt.Path, a.gate(rt))
 	}
-	mux.HandleFunc("/", a.unknown)
-	a.handler = a.outer(mux)
+	a.mux.HandleFunc("/", a.unknown)
+	a.handler = a.Handler()
 	return a
 }
 
@@ -79,15 +83,24 @@ type handlerFunc func(w http.ResponseWriter, r *http.Request, c call) error
 type call struct {
 	*State
 	principal *access.Principal // nil on open routes
-	spec      bool
-	path      render.Dialect // dialect the base path asks for; "" if none
+	path      render.Dialect    // dialect the base path asks for; "" if none
 }
 
 // gatewayPrefix is what the vendor's clients put in front of the API's path.
 const gatewayPrefix = "/ai-gateway"
 
-// Routes lists the whole surface.
+// Routes lists everything that is served now: the core's own routes, and those
+// of the surfaces. Whoever walks it with no token, or one that does not do, may
+// meet an answer only where a route is Open.
 func (a *API) Routes() []Route {
+	st, done := a.state()
+	defer done()
+	return append(a.coreRoutes(), st.Surfaces.routes()...)
+}
+
+// coreRoutes are those that no plugin declares. They are made without an API
+// too, to see what they are.
+func (a *API) coreRoutes() []Route {
 	rs := []Route{
 		{Method: "GET", Path: "/health", Open: true, serve: a.health},
 		{Method: "GET", Path: "/{$}", Open: true, serve: a.welcome},
@@ -96,9 +109,11 @@ func (a *API) Routes() []Route {
 		{Method: "GET", Path: "/oidc/.well-known/openid-configuration", Open: true, serve: a.oauthMetadata},
 		{Method: "POST", Path: "/oidc/v1/token", Open: true, serve: a.oauthToken},
 		{Method: "GET", Path: "/api/2.0/preview/scim/v2/Me", serve: a.me},
-		{Method: "GET", Path: "/api/ai-gateway/v2/endpoints", serve: a.endpoints},
-		{Method: "GET", Path: "/api/2.1/unity-catalog/model-services", serve: a.modelServices},
+		{Method: "GET", Path: "/me", serve: a.myself},
+		{Method: "GET", Path: "/api/2.0/sallyport/me", serve: a.myself},
+		{Method: "POST", Path: "/api/2.0/sallyport/reload", Scope: access.ScopeAll, serve: a.reload},
 	}
+	rs = append(rs, a.controlRoutes()...)
 	rs = append(rs, a.sqlRoutes()...)
 	for _, prefix := range []string{gatewayPrefix, ""} {
 		for _, base := range []struct {
@@ -126,63 +141,87 @@ func (a *API) Routes() []Route {
 
 // gate authenticates a request, checks the scope of its token, and serves it.
 func (a *API) gate(rt Route) http.Handler {
+	var m manner
+	if rt.Spec {
+		m.envelope = specEnvelope
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := call{State: a.state(), spec: rt.Spec}
+		c := call{State: requestOf(r).state}
 		if rt.Spec {
 			c.path = render.OpenResponses
 		}
+		var err error
 		if !rt.Open {
-			p, err := c.Access.Authenticate(r.Context(), token(r))
-			if err == nil && rt.Scope != "" {
-				err = c.Access.CheckScope(p, rt.Scope)
-			}
-			if err != nil {
-				a.refuse(w, r, err, rt.Spec)
-				return
-			}
-			c.principal = p
+			c.principal, err = c.authenticate(r, rt.Scope)
 		}
-		if err := rt.serve(w, r, c); err != nil {
-			a.refuse(w, r, err, rt.Spec)
+		if err == nil {
+			err = rt.serve(w, r, c)
+		}
+		if err != nil {
+			a.refuse(w, r, err, m)
 		}
 	})
 }
 
-// token finds the caller's token where any of the clients puts it.
-func token(r *http.Request) string {
-	if v := r.Header.Get("Authorization"); v != "" {
-		scheme, rest, ok := strings.Cut(v, " ")
-		if ok && strings.EqualFold(scheme, "bearer") {
-			return strings.TrimSpace(rest)
-		}
-		return ""
+// authenticate finds out who calls, with a token that has one of the scopes.
+func (c call) authenticate(r *http.Request, scopes ...string) (*access.Principal, error) {
+	t, err := token(r)
+	if err != nil {
+		return nil, err
 	}
-	for _, h := range []string{"X-Api-Key", "X-Goog-Api-Key"} {
-		if v := r.Header.Get(h); v != "" {
-			return v
+	p, err := c.Access.Authenticate(r.Context(), t)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range scopes {
+		if p.HasScope(s) {
+			return p, nil
 		}
 	}
-	return ""
+	return p, c.Access.CheckScope(p, scopes[0])
 }
 
+// unknown answers for paths and methods that nothing is served at.
 func (a *API) unknown(w http.ResponseWriter, r *http.Request) {
-	allowed := map[string]bool{}
-	for _, rt := range a.Routes() {
-		if rt.Path == r.URL.Path {
-			allowed[rt.Method] = true
+	req := requestOf(r)
+	var allowed []string
+	if len(req.only) == 0 {
+		segs := segments(r.URL)
+		for _, rt := range a.coreRoutes() {
+			if _, ok := muxPattern(rt.Path).match(segs); ok {
+				allowed = append(allowed, rt.Method)
+			}
 		}
+	}
+	if f, ok := req.state.Surfaces.find(r.Method, r.URL, req.only); ok {
+		allowed = append(allowed, f.allow...)
+		req.manner = f.entry.manner
 	}
 	if len(allowed) > 0 {
-		var ms []string
-		for m := range allowed {
-			ms = append(ms, m)
-		}
-		w.Header().Set("Allow", strings.Join(ms, ", "))
-		msg := r.Method + " is not served at " + clip(r.URL.Path) + "; use " + strings.Join(ms, " or ") + "."
-		writeJSON(w, http.StatusMethodNotAllowed, errorBody{ErrorCode: "METHOD_NOT_ALLOWED", Message: msg, Error: errorDetail{Type: "invalid_request_error", Message: msg}})
+		a.notAllowed(w, r, allowed)
 		return
 	}
-	a.refuse(w, r, apierror.New(apierror.NotFound, "Nothing is served at %s. Responses are at /ai-gateway/mlflow/v1/responses.", clip(r.URL.Path)), false)
+	message, sf := req.state.Surfaces.misdirected(r.URL, req.only, req.state.PublicURL)
+	if sf != nil {
+		req.manner = sf.manner
+	}
+	a.refuse(w, r, apierror.New(apierror.NotFound, "%s", message), req.manner)
+}
+
+// notAllowed answers for a method that is not among those of a path.
+func (a *API) notAllowed(w http.ResponseWriter, r *http.Request, allowed []string) {
+	slices.Sort(allowed)
+	allowed = slices.Compact(allowed)
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	an := answer{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "invalid_request_error", "invalid_request"}
+	e := apierror.New(apierror.Invalid, "%s is not served at %s; use %s.", clip(r.Method), clip(r.URL.Path), strings.Join(allowed, " or "))
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		// Codex goes on with POST at once after this status, and after any other
+		// only when it has tried for some seconds.
+		an.status = http.StatusUpgradeRequired
+		e = apierror.New(apierror.Unsupported, "WebSockets are not offered here. Send each request with %s to %s.", strings.Join(allowed, " or "), clip(r.URL.Path))
+	}
+	a.refuseAs(w, r, an, e, requestOf(r).manner)
 }
 
 func clip(s string) string {
@@ -194,44 +233,74 @@ func clip(s string) string {
 
 type requestKey struct{}
 
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestKey{}).(string)
-	return id
+// request is what is known of a request from its first moment on.
+type request struct {
+	id     string
+	state  *State
+	only   []string // surfaces that the listener carries; none means everything
+	manner manner   // of errors that nobody else writes
+	reply  *reply   // of a call on a surface, once it is made
 }
 
-// outer gives every request an id and keeps a panic from taking the process.
-func (a *API) outer(next http.Handler) http.Handler {
+func requestOf(r *http.Request) *request {
+	req, _ := r.Context().Value(requestKey{}).(*request)
+	return req
+}
+
+func requestID(ctx context.Context) string {
+	if req, ok := ctx.Value(requestKey{}).(*request); ok {
+		return req.id
+	}
+	return ""
+}
+
+// Handler serves everything, or, when surfaces are named, only those and
+// /health: for listeners that others can reach.
+func (a *API) Handler(surfaces ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := uuid.Must(uuid.NewV7()).String()
+		st, done := a.state()
+		defer done()
+		req := &request{id: uuid.Must(uuid.NewV7()).String(), state: st, only: surfaces}
 		h := w.Header()
-		h.Set("X-Request-Id", id)
-		h.Set("X-Databricks-Request-Id", id)
-		defer func() {
-			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler {
-					panic(v)
-				}
-				a.log.Error("request panicked", "request", id, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
-				a.fail(w, r, apierror.New(apierror.Internal, "The gateway met an internal error."), false)
-			}
-		}()
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
+		h.Set("X-Request-Id", req.id)
+		h.Set("X-Databricks-Request-Id", req.id)
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
+		defer a.survive(w, r)
+		a.dispatch(w, r, req)
 	})
 }
 
-// Server makes the http.Server for the API and the listener to serve it on.
-// A request's context ends when base does.
-func (a *API) Server(base context.Context, l net.Listener) (*http.Server, net.Listener) {
-	return &http.Server{
-		Handler:           a.handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second, // of bodies that nobody reads; readBody sets its own
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       withConn,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}, listener{l}
+// survive keeps a panic from taking the process.
+func (a *API) survive(w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	req := requestOf(r)
+	if v != http.ErrAbortHandler {
+		a.log.Error("request panicked", "request", req.id, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
+	}
+	if v == http.ErrAbortHandler || req.reply != nil && req.reply.Begun() {
+		panic(http.ErrAbortHandler)
+	}
+	a.fail(w, r, apierror.New(apierror.Internal, "The gateway met an internal error."), req.manner)
+}
+
+// dispatch finds who serves a request.
+func (a *API) dispatch(w http.ResponseWriter, r *http.Request, req *request) {
+	if size := headerSize(r); size > maxHeader {
+		a.headersTooLarge(w, r, size)
+		return
+	}
+	if f, ok := req.state.Surfaces.find(r.Method, r.URL, req.only); ok && f.allow == nil {
+		a.surface(w, r, f)
+		return
+	}
+	if len(req.only) > 0 && (r.URL.Path != "/health" || r.Method != http.MethodGet) {
+		a.unknown(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
 }
 
 // ServeHTTP serves one request, for callers that bring their own server.

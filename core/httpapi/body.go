@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -18,6 +19,10 @@ import (
 type Limits struct {
 	Body   int64 `yaml:"body"`   // bytes of one body; 0 means 32 MiB
 	Budget int64 `yaml:"budget"` // bytes of all bodies and their parsed copies in flight; 0 means 256 MiB
+
+	// TrustedProxies are the addresses whose forwarding headers count. It is set
+	// from another section of the configuration.
+	TrustedProxies []netip.Prefix `yaml:"-"`
 }
 
 const (
@@ -44,18 +49,27 @@ const (
 // copies are gone. Errors are apierror TooLarge, Timeout, RateLimited, or
 // Canceled when the client left.
 func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, func(), error) {
+	body, sh, err := a.readShare(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	return body, sh.release, nil
+}
+
+// readShare is readBody for those who change the charge while they work.
+func (a *API) readShare(w http.ResponseWriter, r *http.Request) ([]byte, *share, error) {
 	if r.ContentLength > a.limits.Body {
 		return nil, nil, a.tooLarge()
 	}
-	charged := int64(0)
-	release := func() { a.budget.release(charged) }
-	body, err := a.fill(w, r, &charged)
+	sh := &share{budget: a.budget}
+	body, err := a.fill(w, r, &sh.bytes)
 	if err != nil {
-		release()
+		sh.release()
 		return nil, nil, err
 	}
-	r.Body = http.NoBody // at its end: an answer leaves the connection open
-	return body, release, nil
+	sh.shrink(int64(len(body)) * parsedCopies) // of an unknown length the most was charged
+	r.Body = http.NoBody                       // at its end: an answer leaves the connection open
+	return body, sh, nil
 }
 
 func (a *API) tooLarge() error {
@@ -196,19 +210,28 @@ func grow(b []byte, n int, length, limit int64) []byte {
 // reads and drops the rest of it. A client that writes its whole body before it
 // reads would otherwise meet a closed connection in place of our answer; one
 // that reads while it writes has the answer at once and may stop.
-func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error, spec bool) {
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error, m manner) {
+	a.drained(w, r, apierror.CodeOf(err) == apierror.Canceled, func() { a.fail(w, r, err, m) })
+}
+
+// refuseAs is refuse with an answer that no code stands for.
+func (a *API) refuseAs(w http.ResponseWriter, r *http.Request, an answer, e *apierror.Error, m manner) {
+	a.drained(w, r, false, func() { writeError(w, r, m.envelope, an, e) })
+}
+
+func (a *API) drained(w http.ResponseWriter, r *http.Request, gone bool, fail func()) {
 	rc := http.NewResponseController(w)
-	duplex := r.Body != nil && r.Body != http.NoBody && rc.EnableFullDuplex() == nil
+	duplex := r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody && rc.EnableFullDuplex() == nil // HTTP/2 ends the one request
 	if duplex {
 		// Nothing that follows may be read as another request: with full duplex
 		// net/http no longer looks whether the body came to its end.
 		w.Header().Set("Connection", "close")
 	}
-	a.fail(w, r, err, spec)
+	fail()
 	if !duplex {
 		return
 	}
-	if apierror.CodeOf(err) == apierror.Canceled || rc.Flush() != nil {
+	if gone || rc.Flush() != nil {
 		rc.SetReadDeadline(time.Now()) // net/http reads on when the body is closed
 		return
 	}
@@ -229,115 +252,4 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error, spec boo
 		}
 	}
 	rc.SetReadDeadline(time.Now())
-}
-
-// budget is a number of bytes shared by all requests. Large takers wait in
-// turn and leave a quarter to the small ones.
-type budget struct {
-	turn chan struct{} // held by the large taker whose turn it is
-
-	mu      sync.Mutex
-	left    int64
-	size    int64
-	freed   chan struct{} // closed and replaced when bytes come back
-	reading map[*upload]bool
-}
-
-func newBudget(size int64) *budget {
-	return &budget{turn: make(chan struct{}, 1), left: size, size: size, freed: make(chan struct{}), reading: map[*upload]bool{}}
-}
-
-// take takes n bytes, or says what to wait for. They are the rest of total
-// bytes for a large body; total is 0 for a small one.
-func (b *budget) take(n, total int64) (bool, chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	keep := int64(0)
-	if total > 0 {
-		keep = min(b.size/4, b.size-total) // one body of the largest size must fit whatever the setting
-	}
-	if b.left-n >= max(keep, 0) {
-		b.left -= n
-		return true, nil
-	}
-	return false, b.freed
-}
-
-func (b *budget) acquire(ctx context.Context, n, total int64, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	full := apierror.New(apierror.RateLimited, "The gateway holds as many request bytes as it may. Try again in a moment.")
-	full.RetryAfter = retry
-	var look <-chan time.Time
-	if total > 0 {
-		select {
-		case b.turn <- struct{}{}:
-			defer func() { <-b.turn }()
-		case <-timer.C:
-			return full
-		case <-ctx.Done():
-			return apierror.Wrap(apierror.Canceled, ctx.Err(), "The connection was closed.")
-		}
-		tick := time.NewTicker(patience / 2)
-		defer tick.Stop()
-		look = tick.C
-	}
-	for {
-		ok, freed := b.take(n, total)
-		if ok {
-			return nil
-		}
-		select {
-		case <-freed:
-		case now := <-look:
-			b.evict(now)
-		case <-timer.C:
-			return full
-		case <-ctx.Done():
-			return apierror.Wrap(apierror.Canceled, ctx.Err(), "The connection was closed.")
-		}
-	}
-}
-
-// reads and done say that a large body has its claim, and that it is read.
-func (b *budget) reads(u *upload) {
-	b.mu.Lock()
-	b.reading[u] = true
-	b.mu.Unlock()
-}
-
-func (b *budget) done(u *upload) {
-	b.mu.Lock()
-	delete(b.reading, u)
-	b.mu.Unlock()
-}
-
-// evict stops the large bodies that hold a share and do not come.
-func (b *budget) evict(now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for u := range b.reading {
-		if u.stalled(now) {
-			u.stop()
-		}
-	}
-}
-
-// release gives n bytes back.
-func (b *budget) release(n int64) {
-	if n <= 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left += n
-	close(b.freed)
-	b.freed = make(chan struct{})
-}
-
-// inUse is how many bytes are charged now.
-func (b *budget) inUse() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.size - b.left
 }

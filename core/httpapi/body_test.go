@@ -24,11 +24,11 @@ import (
 // bodyServer answers with the size of the body it read, or with the error.
 func bodyServer(t *testing.T, l Limits) (*API, *httptest.Server) {
 	t.Helper()
-	a := New(func() *State { return nil }, l, "test", slog.New(slog.DiscardHandler))
+	a := New(fixed(&State{}), l, "test", slog.New(slog.DiscardHandler))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, release, err := a.readBody(w, r)
 		if err != nil {
-			a.refuse(w, r, err, false)
+			a.refuse(w, r, err, manner{})
 			return
 		}
 		defer release()
@@ -217,7 +217,7 @@ func (d deadlineWriter) SetReadDeadline(t time.Time) error { d.b.deadline = t; r
 func TestSlowUploadEndsInTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := New(func() *State { return nil }, Limits{}, "test", slog.New(slog.DiscardHandler))
+		a := New(fixed(&State{}), Limits{}, "test", slog.New(slog.DiscardHandler))
 		body := &slowBody{every: time.Second, n: 100} // 6 kB a minute
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", body)
 		r.ContentLength = 1 << 20
@@ -241,18 +241,18 @@ func TestSlowUploadEndsInTimeout(t *testing.T) {
 // What follows a broken body on the same connection is not another request.
 func TestNothingFollowsABrokenBody(t *testing.T) {
 	t.Parallel()
-	a := New(func() *State { return nil }, Limits{}, "test", slog.New(slog.DiscardHandler))
+	a := New(fixed(&State{}), Limits{}, "test", slog.New(slog.DiscardHandler))
 	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/smuggled" {
 			t.Error("the rest of a broken body was served as a request")
 		}
 		if r.URL.Path == "/unread" {
-			a.refuse(w, r, apierror.New(apierror.Unauthenticated, "Who?"), false)
+			a.refuse(w, r, apierror.New(apierror.Unauthenticated, "Who?"), manner{})
 			return
 		}
 		_, release, err := a.readBody(w, r)
 		if err != nil {
-			a.refuse(w, r, err, false)
+			a.refuse(w, r, err, manner{})
 			return
 		}
 		release()

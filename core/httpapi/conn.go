@@ -3,7 +3,9 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -72,15 +74,25 @@ func (c *corkConn) uncork() error {
 
 type connKey struct{}
 
-// withConn is the server's ConnContext: it keeps the connection for sse.
+// withConn is the server's ConnContext: it keeps the connection for those that
+// write streams. Under TLS it is the connection below: what one flush encrypts
+// leaves in one write.
 func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
 	if cc, ok := c.(*corkConn); ok {
 		return context.WithValue(ctx, connKey{}, cc)
 	}
 	return ctx
 }
 
-func connOf(ctx context.Context) *corkConn {
-	c, _ := ctx.Value(connKey{}).(*corkConn)
+// connOf is the connection of r, nil where it cannot be corked: one of HTTP/2
+// carries other replies too.
+func connOf(r *http.Request) *corkConn {
+	if r.ProtoMajor != 1 {
+		return nil
+	}
+	c, _ := r.Context().Value(connKey{}).(*corkConn)
 	return c
 }

@@ -25,7 +25,7 @@ func TestHealth(t *testing.T) {
 		if tt.health != nil {
 			st.Health = func() Health { return *tt.health }
 		}
-		a := New(func() *State { return st }, Limits{}, "v1", slog.New(slog.DiscardHandler))
+		a := New(fixed(st), Limits{}, "v1", slog.New(slog.DiscardHandler))
 		w := httptest.NewRecorder()
 		a.ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
 		var got struct {

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -23,7 +22,7 @@ func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return apierror.New(apierror.Unsupported, "Content-Encoding %s of requests is not read here. Send the body uncompressed.", clip(enc))
 	}
-	src, err := source(r)
+	src, err := a.source(r)
 	if err != nil {
 		return err
 	}
@@ -95,16 +94,13 @@ func (c call) dialect(r *http.Request, model string) (render.Dialect, error) {
 // source is what the usage rows of a request say of it. Tags that cannot be
 // read are an error: they are how costs are told apart, and a row cannot be
 // corrected later.
-func source(r *http.Request) (*usage.Source, error) {
+func (a *API) source(r *http.Request) (*usage.Source, error) {
 	if _, err := usage.ParseTags(r.Header); err != nil {
 		return nil, err
 	}
-	s := usage.FromHeader(r.Header)
-	s.RequestID, s.URL, s.IP = requestID(r.Context()), r.URL.Path, r.RemoteAddr
+	s := usage.FromRequest(r.Header, r.URL.Path)
+	s.RequestID, s.URL, s.IP = requestID(r.Context()), r.URL.Path, a.clientIP(r)
 	s.APIType = strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, gatewayPrefix), "/")
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		s.IP = host
-	}
 	return &s, nil
 }
 

@@ -73,7 +73,7 @@ func recorded(t *testing.T) (log *usagetest.Log, url, token string) {
 	models, err := router.New(router.Config{
 		Providers: map[string]router.Provider{"p": {Translator: "greeter"}},
 		Models:    map[string]router.Model{"m": {Destinations: []router.Destination{{Provider: "p", Model: "d"}}}},
-	}, greeter{}, out, acc, log.Recorder, quiet)
+	}, greeter{}, out, acc, log.Recorder, nil, quiet)
 	must(err)
 	t.Cleanup(models.Close)
 	tools, err := toolset.New(toolset.Deps{
@@ -86,7 +86,7 @@ func recorded(t *testing.T) (log *usagetest.Log, url, token string) {
 	t.Cleanup(tools.Close)
 	loop, err := supervisor.New(supervisor.Deps{Check: models.Check, Generate: models.Generate, Tools: tools})
 	must(err)
-	s := httptest.NewServer(New(func() *State { return &State{Access: acc, Models: models, Supervisor: loop} }, Limits{}, "test", quiet))
+	s := httptest.NewServer(New(fixed(&State{Access: acc, Models: models, Supervisor: loop}), Limits{}, "test", quiet))
 	t.Cleanup(s.Close)
 	return log, s.URL, token
 }
@@ -128,7 +128,7 @@ func TestRowsSayWhereTheyCameFrom(t *testing.T) {
 		{"/mlflow/v1/responses", `{"model":"system.ai.M","input":"x"}`,
 			[]string{"User-Agent", "claude-cli/2.1.197 (external, cli)", "X-Claude-Code-Session-Id", "s-2", "X-Claude-Code-Agent-Id", "a-1", usage.TagsHeader, `{"team":"search","cost":"7"}`},
 			usagetest.Row{"url": "/mlflow/v1/responses", "api_type": "mlflow/v1/responses", "user_agent": "claude-cli/2.1.197 (external, cli)", "response_content_type": "application/json",
-				"session_id": "s-2", "agent_id": "a-1", "coding_tool": "claude-code", "coding_tool_version": "2.1.197", "request_tags": "[cost:7 team:search]"}},
+				"session_id": "s-2", "agent_id": "a-1", "coding_tool": "claude-code", "coding_tool_version": "2.1.197", "coding_tool_mode": "interactive", "request_tags": "[cost:7 team:search]"}},
 	}
 	for i, tt := range tests {
 		resp := post(t, url+tt.path, token, tt.body, tt.headers...)
@@ -142,10 +142,10 @@ func TestRowsSayWhereTheyCameFrom(t *testing.T) {
 			t.Fatalf("%s: status %d", tt.path, resp.StatusCode)
 		}
 		maps.Copy(tt.want, usagetest.Row{
-			"request_id": resp.Header.Get("X-Request-Id"), "ip_address": "127.0.0.1", "schema_version": "1",
+			"request_id": resp.Header.Get("X-Request-Id"), "ip_address": "127.0.0.1", "schema_version": "2",
 			"requester": "alice", "requester_type": "USER", "requester_groups": "analysts",
 			"endpoint_name": "m", "destination_type": "EXTERNAL_FOUNDATION_MODEL", "destination_name": "p", "destination_model": "d",
-			"status": "completed", "status_code": "200", "routing_information.attempts": "primary p/d", "tool_calls": "0",
+			"operation": "generate", "status": "completed", "status_code": "200", "routing_information.attempts": "primary p/d", "tool_calls": "0",
 			"input_tokens": "7", "output_tokens": "3", "total_tokens": "10", "uncached_input_tokens": "7", "token_source": "provider",
 			"token_details.cache_read_input_tokens": "0", "token_details.cache_creation_input_tokens": "0", "token_details.output_reasoning_tokens": "0",
 			"cache_write_5m_tokens": "0", "cache_write_1h_tokens": "0",

@@ -57,7 +57,7 @@ func sqlServer(t *testing.T, e engine.Engine) (url, token string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := New(func() *State { return &State{Access: acc, Catalog: cat} }, Limits{}, "test", log)
+	a := New(fixed(&State{Access: acc, Catalog: cat}), Limits{}, "test", log)
 	srv := httptest.NewServer(a)
 	t.Cleanup(func() {
 		srv.Close()

@@ -37,7 +37,7 @@ type stream struct {
 
 func newStream(w http.ResponseWriter, r *http.Request) *stream {
 	s := &stream{
-		w: w, rc: http.NewResponseController(w), conn: connOf(r.Context()),
+		w: w, rc: http.NewResponseController(w), conn: connOf(r),
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	return s

@@ -49,7 +49,7 @@ func (c recordingConn) Write(b []byte) (int, error) {
 // write to the connection and what the client read.
 func serveStream(t *testing.T, send func(s *stream, ctx context.Context)) (writes []string, body string) {
 	t.Helper()
-	a := New(func() *State { return nil }, Limits{}, "test", slog.New(slog.DiscardHandler))
+	a := New(fixed(&State{}), Limits{}, "test", slog.New(slog.DiscardHandler))
 	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := newStream(w, r)
 		send(s, r.Context())

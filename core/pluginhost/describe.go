@@ -80,6 +80,9 @@ func ParseDescription(line []byte) (Described, error) {
 	if err := d.checkTexts(); err != nil {
 		return Described{}, err
 	}
+	if err := d.Provider.Check(); err != nil {
+		return Described{}, fmt.Errorf("manifest: %w", err)
+	}
 	return d, nil
 }
 

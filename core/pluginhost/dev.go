@@ -152,7 +152,7 @@ func (w *developer) load(path string) (*plugin, error) {
 		return nil, fmt.Errorf("it calls itself %s %q; start the gateway with --dev %s", d.Kind, d.Name, d.Name)
 	}
 	return &plugin{
-		Described: d, path: w.dev.Dir, digest: digest(c.Entry), settings: h.cfg.Settings[d.Name], dev: true,
+		Described: d, path: w.dev.Dir, digest: digest(c.Entry), settings: h.options.Load().settings[d.Name], dev: true,
 		image: &image{run: h.run, root: c.Root, entry: c.Entry},
 	}, nil
 }
@@ -278,7 +278,7 @@ func overrule(ps []*plugin, devs ...*plugin) []*plugin {
 // whether it does.
 func (h *Host) warm(p *plugin) {
 	s, _, ok := h.find(p.Kind, p.Name)
-	if !ok || h.cfg.PerUser[p.Name] {
+	if !ok || h.options.Load().perUser[p.Name] {
 		return
 	}
 	if proc, err := s.acquire(h.ctx); err == nil {

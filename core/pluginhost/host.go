@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,6 +55,8 @@ type Host struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // every goroutine of the host
 
+	options atomic.Pointer[options]
+
 	reload    sync.Mutex     // one Reload or Close at a time
 	verifying sync.WaitGroup // checks of the plugins' files in the background
 
@@ -88,6 +91,7 @@ func New(cfg Config, log *slog.Logger) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, log: log, run: run, starter: newStarter(), metrics: newMetrics(), slots: make(map[key]*slot)}
+	h.options.Store(&options{cfg.Settings, cfg.PerUser})
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	ps, err := h.scan()
 	if err != nil {
@@ -99,9 +103,7 @@ func New(cfg Config, log *slog.Logger) (*Host, error) {
 	h.mu.Lock()
 	h.install(ps)
 	h.mu.Unlock()
-	if len(cfg.PerUser) > 0 {
-		h.wg.Go(h.reapUsers)
-	}
+	h.wg.Go(h.reapUsers)
 	if err := h.startDev(); err != nil {
 		h.Close(h.ctx)
 		return nil, err
@@ -158,6 +160,24 @@ func (h *Host) find(kind, name string) (*slot, *plugin, bool) {
 		}
 	}
 	return nil, nil, false
+}
+
+// options are the parts of Config that Configure changes.
+type options struct {
+	settings map[string]json.RawMessage
+	perUser  map[string]bool
+}
+
+// Configure puts settings and perUser in the place of Config.Settings and
+// Config.PerUser, and then does what Reload does. When that fails they are as
+// they were.
+func (h *Host) Configure(ctx context.Context, settings map[string]json.RawMessage, perUser map[string]bool) error {
+	was := h.options.Swap(&options{settings, perUser})
+	err := h.Reload(ctx)
+	if err != nil {
+		h.options.Store(was)
+	}
+	return err
 }
 
 // Reload reads the lists again. A plugin that is new can be used; one that is

@@ -52,13 +52,13 @@ type process struct {
 	dir     string
 	started time.Time
 
-	translator *provider.Client // of a provider
+	translator *provider.Client // of a provider; its Front too
 	tool       tool.Tool        // of a tool
 	engine     engine.Engine    // of an engine
 
 	loaded     *loaded // what it runs
 	closeImage sync.Once
-	calls      gauge       // calls under way, but for a provider's exchanges
+	calls      gauge       // calls under way, but for a provider's exchanges and dialogues
 	tables     tables      // of an engine: what it may read
 	stopping   atomic.Bool // its end is wanted
 	served     atomic.Bool // a call has succeeded
@@ -186,12 +186,7 @@ func (pr *process) connect(p *plugin) (err error) {
 	case boot.Provider:
 		pr.translator = provider.NewClient(provider.ClientConfig{
 			Name: p.Name, Dial: pr.dial(provider.Dialer(pr.conn, pr.program.pid, pr.dir)), Gone: pr.gone,
-			Ended: func(begun time.Time, err error) {
-				pr.stats.took(opExchange, begun, err)
-				if err == nil {
-					pr.served.Store(true)
-				}
-			},
+			Ended: pr.took(opExchange), Written: pr.took(opDialogue),
 		})
 	case boot.Tool:
 		pr.tool = tool.NewClient(pr.conn)
@@ -199,6 +194,16 @@ func (pr *process) connect(p *plugin) (err error) {
 		pr.engine = engine.NewClient(pr.conn)
 	}
 	return nil
+}
+
+// took returns what is told of every op of a provider that has ended.
+func (pr *process) took(op string) func(begun time.Time, err error) {
+	return func(begun time.Time, err error) {
+		pr.stats.took(op, begun, err)
+		if err == nil {
+			pr.served.Store(true)
+		}
+	}
 }
 
 func (pr *process) ping(ctx context.Context) error {

@@ -84,7 +84,7 @@ func (h *Host) listed(dir string, entry pluginlock.Plugin) *plugin {
 	p.Described = d
 	p.digest = digest(entry)
 	if d.Kind == boot.Tool {
-		p.settings = h.cfg.Settings[d.Name]
+		p.settings = h.options.Load().settings[d.Name]
 	}
 	p.image = &image{run: h.run, root: dir, entry: entry}
 	return p

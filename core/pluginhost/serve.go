@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -38,6 +39,29 @@ func (h *Host) TranslatorNames() []string {
 	return names
 }
 
+// FrontInfo is a plugin with surfaces for clients.
+type FrontInfo struct {
+	Plugin   string // Manifest.Name
+	Manifest provider.Manifest
+	Front    provider.Front
+}
+
+// Fronts returns every plugin that can be used and has surfaces, by name. Like
+// a Translator, and in the same process, its Front is started when it is first
+// asked and gives apierror.Unavailable while its plugin is not there.
+func (h *Host) Fronts() []FrontInfo {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []FrontInfo
+	for _, p := range h.plugins {
+		if p.usable() && p.Kind == boot.Provider && len(p.Provider.Surfaces) > 0 {
+			all = append(all, FrontInfo{p.Name, p.Provider, pluginFront{h.slots[keyOf(p, "")]}})
+		}
+	}
+	slices.SortFunc(all, func(a, b FrontInfo) int { return strings.Compare(a.Plugin, b.Plugin) })
+	return all
+}
+
 // Tool returns the tool that serves a tool type for a principal. A type with
 // a process for each user never shares one between two principals.
 func (h *Host) Tool(typ, principal string) (tool.Tool, tool.Manifest, bool) {
@@ -46,7 +70,7 @@ func (h *Host) Tool(typ, principal string) (tool.Tool, tool.Manifest, bool) {
 		return nil, tool.Manifest{}, false
 	}
 	t := pluginTool{slot: s}
-	if h.cfg.PerUser[typ] {
+	if h.options.Load().perUser[typ] {
 		t.user = func() (*slot, func(), error) { return h.userSlot(p, principal) }
 	}
 	return t, p.Tool, true
@@ -85,6 +109,31 @@ func (t pluginTranslator) begin(ctx context.Context, turn provider.Turn) (provid
 	}
 	defer p.calls.add(-1) // from here on the client counts the exchange
 	return p.translator.Begin(ctx, turn)
+}
+
+// pluginFront is a Front served by whatever process its slot has.
+type pluginFront struct{ slot *slot }
+
+var _ provider.Front = pluginFront{}
+
+// Accept tries a second process when the first could not even be reached.
+func (f pluginFront) Accept(ctx context.Context, r provider.ClientRequest) (d provider.Dialogue, err error) {
+	start := time.Now()
+	defer func() { f.slot.stats.took(opAccept, start, err) }()
+	d, err = f.accept(ctx, r)
+	if errors.Is(err, errUnreached) && ctx.Err() == nil {
+		d, err = f.accept(ctx, r)
+	}
+	return d, err
+}
+
+func (f pluginFront) accept(ctx context.Context, r provider.ClientRequest) (provider.Dialogue, error) {
+	p, err := f.slot.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer p.calls.add(-1) // from here on the client counts the dialogue
+	return p.translator.Accept(ctx, r)
 }
 
 // pluginTool is a Tool served by whatever process its slot has, or the slot that

@@ -11,11 +11,14 @@ import (
 )
 
 // What is asked of a plugin, as the label "op" of its metrics. An exchange of a
-// provider lasts from Begin to the end of its reply, so the model's own time
-// is in it; begin is the translator's work alone.
+// provider lasts from Begin to the end of its reply, and a dialogue from Accept
+// to the end of what is written, so the model's own time is in both; begin and
+// accept are the plugin's work alone.
 const (
 	opBegin    = "begin"
 	opExchange = "exchange"
+	opAccept   = "accept"
+	opDialogue = "dialogue"
 	opOpen     = "open"
 	opCall     = "call"
 	opInspect  = "inspect"
@@ -43,7 +46,7 @@ func newMetrics() *metrics {
 			Name: "sallyport_plugin_calls_total", Help: `What was asked of a plugin, by how it ended: "ok" or the code of the error.`,
 		}, []string{"kind", "plugin", "op", "code"}),
 		seconds: prometheus.NewSummaryVec(prometheus.SummaryOpts{
-			Name: "sallyport_plugin_call_seconds", Help: "How long a plugin took, over ten minutes. The op exchange has the model's time in it.",
+			Name: "sallyport_plugin_call_seconds", Help: "How long a plugin took, over ten minutes. The ops exchange and dialogue have the model's time in them.",
 			Objectives: map[float64]float64{0.5: 0.02, 0.99: 0.001}, MaxAge: statsWindow,
 		}, []string{"kind", "plugin", "op"}),
 	}
@@ -94,7 +97,7 @@ func (s stats) summary(i *Info) {
 		for _, l := range m.GetLabel() {
 			labels[l.GetName()] = l.GetValue()
 		}
-		if labels["kind"] != s.kind || labels["plugin"] != s.name || labels["op"] == opExchange {
+		if labels["kind"] != s.kind || labels["plugin"] != s.name || labels["op"] == opExchange || labels["op"] == opDialogue {
 			continue
 		}
 		n := uint64(m.GetCounter().GetValue())

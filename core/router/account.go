@@ -36,7 +36,7 @@ func newAccount(name string, cfg Provider, tr Translators, out *egress.Egress) (
 	}
 	a := &account{
 		name: name, plugin: cfg.Translator, translator: t, manifest: manifest,
-		turn: provider.Account{Name: name, Settings: set},
+		turn: provider.Account{Name: name, Settings: set}, natives: natives(manifest, set),
 	}
 	if scheme := manifest.Credential.Scheme; !cfg.Key.IsZero() && (scheme == "" || scheme == egress.SchemeNone) {
 		return nil, fmt.Errorf("key: translator %q takes no key; remove it", cfg.Translator)

@@ -3,8 +3,8 @@ package router
 import (
 	"context"
 	"io"
-	"iter"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +21,7 @@ type result struct {
 	err       *apierror.Error
 	verdict   verdict
 	committed bool
+	answer    *answer // the provider's own words, of a request that was relayed; nil for none
 }
 
 // attempt is one try at one destination. One goroutine owns it, but for the
@@ -46,29 +47,21 @@ func (c *call) attempt(ctx context.Context, d destination, action string, yield 
 	ctx, cancelCause := context.WithCancelCause(ctx)
 	cancel := func() { cancelCause(nil) }
 	defer cancel()
-	c.out.Attempts = append(c.out.Attempts, usage.Attempt{Provider: d.account.name, Model: d.model, Action: action, Price: d.price})
-	c.out.FirstByte = 0 // of the reply that is given on, or the last one
-	a := &attempt{call: c, d: d, rec: &c.out.Attempts[len(c.out.Attempts)-1], began: time.Now()}
+	a := c.newAttempt(d, action)
 	c.kept.restart(a.scrub)
 	ended := false // by a terminal event of success
-	defer func() {
-		code := apierror.Internal // a panic is passing by
-		if res.err != nil {
-			code = res.err.Code
-		}
-		a.close(false, code)
-	}()
+	defer a.leave(&res)
 
 	watch := startWatchdog(&a.reply, cancelCause)
 	defer watch.stop()
-	events, err := a.begin(ctx, watch)
+	ex, reply, err := a.begin(ctx, watch, provider.Turn{Op: provider.Generate, Request: c.Request})
 	if a.body != nil {
 		defer a.body.Close()
 	}
 	if err != nil {
 		return a.failed(ctx, err, false)
 	}
-	p := newPuller(events, watch)
+	p := newPuller(ex.Decode(ctx, reply), watch)
 	defer func() {
 		if !ended {
 			cancel() // wakes a translator that waits for more
@@ -129,16 +122,35 @@ func (c *call) attempt(ctx context.Context, d destination, action string, yield 
 	}
 }
 
-// begin translates the request, sends it, and starts decoding the reply.
-func (a *attempt) begin(ctx context.Context, watch *watchdog) (events iter.Seq2[openresponses.Event, error], err error) {
+// newAttempt notes that d is tried.
+func (c *call) newAttempt(d destination, action string) *attempt {
+	if c.out.Attempts == nil {
+		c.out.Attempts = c.few[:0]
+	}
+	c.out.Attempts = append(c.out.Attempts, usage.Attempt{Provider: d.account.name, Model: d.model, Action: action, Price: d.price})
+	c.out.FirstByte, c.out.Lost = 0, nil // of the reply that is given on, or the last one
+	return &attempt{call: c, d: d, rec: &c.out.Attempts[len(c.out.Attempts)-1], began: time.Now()}
+}
+
+// leave completes the record of an attempt that ends with res.
+func (a *attempt) leave(res *result) {
+	code := apierror.Internal // a panic is passing by
+	if res.err != nil {
+		code = res.err.Code
+	}
+	a.close(false, code)
+}
+
+// begin translates the request and sends it. t lacks what the destination
+// decides. The caller decodes the reply, and closes a.body.
+func (a *attempt) begin(ctx context.Context, watch *watchdog, t provider.Turn) (ex provider.Exchange, reply provider.Reply, err error) {
 	acc := a.d.account
+	t.Account, t.Model, t.Carry = acc.turn, a.d.model, carry(a.Header, acc.manifest.Carry)
 	watch.enter()
-	ex, err := acc.translator.Begin(ctx, provider.Turn{
-		Op: provider.Generate, Account: acc.turn, Model: a.d.model, Carry: carry(a.Header, acc.manifest.Carry), Request: a.Request,
-	})
+	ex, err = acc.translator.Begin(ctx, t)
 	watch.leave()
 	if err != nil {
-		return nil, err
+		return nil, reply, err
 	}
 	defer func() {
 		// An exchange that will not be decoded may hold a connection.
@@ -149,34 +161,42 @@ func (a *attempt) begin(ctx context.Context, watch *watchdog) (events iter.Seq2[
 	up := ex.Upstream()
 	if up == nil {
 		if !acc.manifest.Offline {
-			return nil, a.broken("it made no request, which only a translator that declares itself offline may do")
+			return nil, reply, a.broken("it made no request, which only a translator that declares itself offline may do")
 		}
-		a.head, a.offline = time.Now(), true
-		return ex.Decode(ctx, provider.Reply{}), nil
+		a.head, a.offline, a.out.Lost = time.Now(), true, a.lost
+		return ex, reply, nil
 	}
-	a.out.Lost, a.meter.sent = up.Lost, len(up.Body)
+	a.out.Lost, a.meter.sent = slices.Concat(a.lost, up.Lost), len(up.Body)
 	if acc.out == nil {
-		return nil, a.broken("it declares itself offline and made a request")
+		return nil, reply, a.broken("it declares itself offline and made a request")
 	}
 	res, err := acc.out.Do(ctx, egress.Request{
 		Method: up.Method, Path: up.Path, Query: up.Query, Header: up.Header, Body: up.Body, Stream: up.Stream, Depth: a.Depth,
 	})
+	if err = a.answered(res, err); err != nil {
+		return nil, reply, err
+	}
+	return ex, provider.Reply{Status: res.Status, Header: res.Header, Body: &a.reply}, nil
+}
+
+// answered notes how the provider began to answer.
+func (a *attempt) answered(res *egress.Response, err error) error {
 	a.head = time.Now()
 	if err != nil {
 		a.reply.fail(err)
-		return nil, err
+		return err
 	}
 	a.body, a.rec.Status = res.Body, res.Status
 	a.reached = res.Status < 400 // an error answer costs no tokens
 	a.asked = retryAfter(res.Header, a.head)
-	for _, name := range acc.manifest.RequestIDs {
+	for _, name := range a.d.account.manifest.RequestIDs {
 		if id := res.Header.Get(name); id != "" {
 			a.rec.RequestID = id
 			break
 		}
 	}
 	a.reply.src = res.Body
-	return ex.Decode(ctx, provider.Reply{Status: res.Status, Header: res.Header, Body: &a.reply}), nil
+	return nil
 }
 
 // carry picks the client's headers that the translator asks for. Credentials
@@ -201,7 +221,8 @@ func (a *attempt) close(ended bool, code apierror.Code) {
 		return
 	}
 	a.over = true
-	if a.reached || a.offline {
+	a.sent = a.sent || a.reached || a.offline || a.rec.Status != 0
+	if (a.reached || a.offline) && !a.free {
 		a.rec.Usage = a.meter.total(ended)
 	}
 	a.rec.Code, a.rec.Latency = code, time.Since(a.began)
@@ -220,7 +241,9 @@ func (a *attempt) finish(ev *openresponses.Event) {
 	if ev.Terminal != nil {
 		a.out.Served, a.out.Tier = ev.Terminal.Model, ev.Terminal.Tier
 	}
-	a.settle()
+	if !a.later {
+		a.settle()
+	}
 }
 
 // left ends an attempt whose consumer does not want more.

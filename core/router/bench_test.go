@@ -2,6 +2,7 @@ package router
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ func benchRouter(b *testing.B, cfg Config, tr plugins) *Router {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := New(cfg, tr, out, newAccess(b, everyModel), nil, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	r, err := New(cfg, tr, out, newAccess(b, everyModel), nil, nil, slog.New(slog.NewJSONHandler(io.Discard, nil)))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -132,4 +133,59 @@ func BenchmarkHTTP(b *testing.B) {
 			res.Body.Close()
 		}
 	})
+}
+
+// quiet is a client that takes everything.
+type quiet struct{ n int }
+
+func (q *quiet) Head(int, http.Header) error { return nil }
+func (q *quiet) Write(b []byte) (int, error) { q.n += len(b); return len(b), nil }
+func (q *quiet) Beat(string)                 {}
+func (q *quiet) Begun() bool                 { return q.n > 0 }
+
+// BenchmarkRelay is one request that is relayed over loopback HTTP: small, 10
+// KiB each way, and a stream of 200 chunks, which come one by one.
+func BenchmarkRelay(b *testing.B) {
+	const chunks = 200
+	chunk := "event: word\ndata: {\"type\":\"word\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"word\":\"some words\"}}\n\n"
+	answer := `{"text":"` + string(bytes.Repeat([]byte("line of text\\n"), 750)) + `","usage":{"in":1,"out":2}}`
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		switch {
+		case r.URL.Query().Has("stream"):
+			w.Header().Set("Content-Type", "text/event-stream")
+			for range chunks {
+				io.WriteString(w, chunk)
+				w.(http.Flusher).Flush()
+			}
+			io.WriteString(w, "event: done\ndata: {}\n\n")
+		case r.ContentLength > 1000:
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, answer)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"text":"hello","usage":{"in":1,"out":2}}`)
+		}
+	}))
+	b.Cleanup(s.Close)
+	r := benchRouter(b, speaking(at(s.URL), "p0"), both)
+	for name, body := range map[string][]byte{"small": []byte(`{"model":"m","say":"hi"}`), "10KiB": agentBody(10 << 10), "stream": []byte(`{"model":"m","stream":true}`)} {
+		b.Run(name, func(b *testing.B) {
+			a, _ := asking(string(body), name == "stream")
+			if a.Stream {
+				a.Query = "stream"
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				a.Scan = nil
+				var q quiet
+				if err := r.Serve(b.Context(), alice, a, &q); err != nil || q.n == 0 {
+					b.Fatal(err)
+				}
+			}
+			if a.Stream {
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/chunks, "ns/chunk")
+			}
+		})
+	}
 }

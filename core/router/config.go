@@ -1,12 +1,12 @@
 package router
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/secret"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 )
@@ -43,13 +43,14 @@ func (t Timeouts) egress() egress.Timeouts {
 // Model is one name clients may ask for. It is system.ai.<name> to the
 // permissions.
 type Model struct {
-	Destinations   []Destination   `yaml:"destinations"` // at least one
-	Fallback       []Destination   `yaml:"fallback"`     // tried in this order when the destinations failed
-	Aliases        []string        `yaml:"aliases"`      // other names; * stands for any text
-	Context        Context         `yaml:"context"`
-	Limits         []Limit         `yaml:"limits"`
-	InferenceTable *InferenceTable `yaml:"inference_table"`
-	Output         string          `yaml:"output"` // databricks, openai or openresponses; "" leaves it to the request
+	Destinations []Destination `yaml:"destinations"` // at least one
+	Fallback     []Destination `yaml:"fallback"`     // tried in this order when the destinations failed
+	Aliases      []string      `yaml:"aliases"`      // other names; * stands for any text
+	Context      Context       `yaml:"context"`
+	// Limits bound its calls; core/ratelimit checks and counts them.
+	Limits         []ratelimit.Limit `yaml:"limits"`
+	InferenceTable *InferenceTable   `yaml:"inference_table"`
+	Output         string            `yaml:"output"` // databricks, openai or openresponses; "" leaves it to the request
 }
 
 // Destination is a model at a provider.
@@ -67,17 +68,6 @@ type Destination struct {
 type Context struct {
 	Input  int64 `yaml:"input"`
 	Output int64 `yaml:"output"`
-}
-
-// Limit bounds requests or tokens. Exactly one of Each and Of is set.
-type Limit struct {
-	Each     string   `yaml:"each"` // user, service_principal or principal: each has its own count
-	Of       string   `yaml:"of"`   // "group analysts", "user x", "service_principal x": one count
-	Requests int64    `yaml:"requests"`
-	Tokens   int64    `yaml:"tokens"`
-	Per      string   `yaml:"per"`     // minute or hour
-	Count    []string `yaml:"count"`   // which tokens; empty means all
-	Reserve  string   `yaml:"reserve"` // "" means an estimate, max means max_output_tokens
 }
 
 // InferenceTable says where a model's requests and replies are kept, whole: in
@@ -104,16 +94,4 @@ func (c Config) PayloadTables() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// NotInForce names the keys that are set and checked but have no effect yet.
-func (c Config) NotInForce() []string {
-	var keys []string
-	for name, m := range c.Models {
-		if len(m.Limits) > 0 {
-			keys = append(keys, fmt.Sprintf("models.%s.limits", name))
-		}
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -53,12 +53,6 @@ func TestDocumentedConfig(t *testing.T) {
 	if got := cfg.Providers["anthropic"].Timeouts; got != (Timeouts{FirstByte: 120 * time.Second, Idle: 300 * time.Second}) {
 		t.Errorf("timeouts = %+v, want 120 s and 300 s", got)
 	}
-	want := []string{
-		"models.databricks-claude-sonnet-4-5.limits",
-	}
-	if got := cfg.NotInForce(); !slices.Equal(got, want) {
-		t.Errorf("NotInForce = %q, want %q", got, want)
-	}
 	if got := cfg.PayloadTables(); !slices.Equal(got, []string{"main.gateway.sonnet_payload"}) {
 		t.Errorf("PayloadTables = %q, want the one of sonnet", got)
 	}
@@ -115,15 +109,6 @@ func TestConfigFaults(t *testing.T) {
 		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: x, max_bytes: 10485761}}", "models.m.inference_table.max_bytes"},
 		{head + " m: {destinations: [{provider: p, model: x}], inference_table: {parent: main.a, prefix: x}}\n n: {destinations: [{provider: p, model: x}], inference_table: {parent: main.A, prefix: X, max_bytes: 7}}",
 			"models.n.inference_table: models.m writes to the same table main.a.x_payload with another max_bytes"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{tokens: 1, per: hour}]}", "models.m.limits[0]: needs exactly one of each"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, of: group a, tokens: 1, per: hour}]}", "models.m.limits[0]: needs exactly one of each"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: day, tokens: 1, per: hour}]}", "models.m.limits[0].each"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{of: analysts, tokens: 1, per: hour}]}", "models.m.limits[0].of"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, per: hour}]}", "models.m.limits[0]: needs requests or tokens"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, tokens: 1, per: day}]}", "models.m.limits[0].per"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, requests: 1, per: hour, count: [input]}]}", "models.m.limits[0].count"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, tokens: 1, per: hour, count: [words]}]}", "\"words\" is not one of"},
-		{head + " m: {destinations: [{provider: p, model: x}], limits: [{each: user, tokens: 1, per: hour, reserve: min}]}", "models.m.limits[0].reserve"},
 		{head + " m: {destinations: [{provider: p, model: x}]}\n M: {destinations: [{provider: p, model: x}]}", "models.m: the same name as models.M"},
 		{head + " m: {destinations: [{provider: p, model: x}], aliases: [M]}", "models.m.aliases[0]: \"M\" is the model's own name"},
 		{head + " m: {destinations: [{provider: p, model: x}], aliases: [a, A]}", "models.m.aliases[1]: \"A\" is listed twice"},
@@ -174,7 +159,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
-		_, err := New(parse(t, tt.in), odd{}, out, acc, nil, slog.New(slog.DiscardHandler))
+		_, err := New(parse(t, tt.in), odd{}, out, acc, nil, nil, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("New of %s\n= %v\nwant an error with %q", tt.in, err, tt.want)
 		}

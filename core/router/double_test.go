@@ -70,6 +70,34 @@ type lineExchange struct {
 
 func (x *lineExchange) Upstream() *provider.Upstream { return x.up }
 
+// DecodeCount reads a number.
+func (x *lineExchange) DecodeCount(_ context.Context, r provider.Reply) (n int64, err error) {
+	text, err := x.text(r)
+	if err == nil {
+		_, err = fmt.Sscan(text, &n)
+	}
+	return n, err
+}
+
+// DecodeEmbed reads the number of vectors and of tokens.
+func (x *lineExchange) DecodeEmbed(_ context.Context, r provider.Reply) ([][]float32, *openresponses.Usage, error) {
+	text, err := x.text(r)
+	var vectors int
+	var u openresponses.Usage
+	if err == nil {
+		_, err = fmt.Sscan(text, &vectors, &u.Input)
+	}
+	return make([][]float32, vectors), &u, err
+}
+
+func (x *lineExchange) text(r provider.Reply) (string, error) {
+	b, err := io.ReadAll(r.Body)
+	if err == nil && r.Status >= 400 {
+		err = apierror.New(apierror.UpstreamInvalid, "refused: %s", b)
+	}
+	return string(b), err
+}
+
 func (x *lineExchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[openresponses.Event, error] {
 	return func(yield func(openresponses.Event, error) bool) {
 		if x.after != nil {
@@ -182,8 +210,11 @@ var lineManifest = provider.Manifest{
 func (p plugins) Translator(name string) (provider.Translator, provider.Manifest, bool) {
 	t, ok := p[name]
 	m := lineManifest
-	if name == "offline" {
+	switch name {
+	case "offline":
 		m = provider.Manifest{Name: name, Ops: m.Ops, Offline: true}
+	case "talks":
+		m = talks
 	}
 	return t, m, ok
 }
@@ -336,7 +367,7 @@ func newRecordedBench(t testing.TB, cfg Config, tr plugins, rec *usage.Recorder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Router, err = New(cfg, tr, out, b.acc, rec, slog.New(lineHandler{slog.NewTextHandler(b.logs, nil), b}))
+	b.Router, err = New(cfg, tr, out, b.acc, rec, nil, slog.New(lineHandler{slog.NewTextHandler(b.logs, nil), b}))
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -137,3 +137,49 @@ func (a *attempt) scrub(s string) string {
 	}
 	return a.d.account.out.Scrub(s)
 }
+
+// fault reads what a provider says went wrong: of an error event, or of the
+// body of an error answer.
+func fault(data []byte) (message, code string) {
+	for _, at := range [...]string{"error", "response.error", ""} {
+		v := data[space(data, 0):]
+		for name := range strings.SplitSeq(at, ".") {
+			if name != "" {
+				v = child(v, name)
+			}
+		}
+		if len(v) > 0 && v[0] == '"' {
+			message, _ = unquote(v)
+			return message, ""
+		}
+		if message, _ = unquote(child(v, "message")); message == "" {
+			continue
+		}
+		for _, name := range [...]string{"status", "type", "code"} {
+			if code, _ = unquote(child(v, name)); code != "" {
+				break
+			}
+		}
+		return message, code
+	}
+	return "", ""
+}
+
+// faultCode is our word for a provider's code of an error inside a stream.
+func faultCode(code string) apierror.Code {
+	code = strings.ToLower(code)
+	for _, x := range []struct {
+		part string
+		code apierror.Code
+	}{
+		{"overloaded", apierror.UpstreamLimited}, {"rate_limit", apierror.UpstreamLimited}, {"exhausted", apierror.UpstreamLimited}, {"quota", apierror.UpstreamLimited},
+		{"timeout", apierror.UpstreamTimeout}, {"deadline", apierror.UpstreamTimeout},
+		{"invalid", apierror.UpstreamInvalid}, {"not_found", apierror.UpstreamInvalid}, {"too_large", apierror.UpstreamInvalid}, {"context_length", apierror.UpstreamInvalid},
+		{"authentication", apierror.UpstreamAuth}, {"permission", apierror.UpstreamAuth}, {"unauthenticated", apierror.UpstreamAuth}, {"billing", apierror.UpstreamAuth},
+	} {
+		if strings.Contains(code, x.part) {
+			return x.code
+		}
+	}
+	return apierror.UpstreamFailed
+}

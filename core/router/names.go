@@ -26,6 +26,14 @@ func canonical(name string) string {
 	return strings.TrimSuffix(name, "[1m]")
 }
 
+// Canonical is the form in which names of models are compared, for those who
+// have names of their own for them.
+func Canonical(name string) string { return canonical(name) }
+
+// Match reports whether name, in canonical form, matches pattern, in which *
+// stands for any text.
+func Match(pattern, name string) bool { return match(pattern, name) }
+
 // pattern is an alias with a star in it.
 type pattern struct {
 	text  string
@@ -100,7 +108,8 @@ func (r *Router) admit(p *access.Principal, name string) (*model, error) {
 	return nil, r.suggest(p, asked, err)
 }
 
-// suggest adds the nearest name that p may use to a refusal.
+// suggest adds the nearest name that p may use to a refusal, or a few that are
+// not near.
 func (r *Router) suggest(p *access.Principal, asked string, err error) error {
 	e, ok := errors.AsType[*apierror.Error](err)
 	if !ok {
@@ -114,8 +123,13 @@ func (r *Router) suggest(p *access.Principal, asked string, err error) error {
 	}
 	out := *e
 	out.Param = "model"
-	if !strings.Contains(out.Message, "Did you mean") {
-		out.Message += hint(asked, usable)
+	if strings.Contains(out.Message, "Did you mean") {
+		return &out
+	}
+	if near := hint(asked, usable); near != "" {
+		out.Message += near
+	} else if len(usable) > 0 {
+		out.Message += " You may use " + strings.Join(usable[:min(len(usable), 5)], ", ") + "."
 	}
 	return &out
 }

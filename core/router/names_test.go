@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := New(namesConfig(), plugins{"offline": &lines{}}, out, acc, nil, slog.New(slog.DiscardHandler))
+	r, err := New(namesConfig(), plugins{"offline": &lines{}}, out, acc, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -53,8 +53,8 @@ func TestPayloads(t *testing.T) {
 		{"incomplete", "item; part; text he; usage 7 3; cut-short", message("incomplete", "he"),
 			`"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},` + spent(7, 3, "") + `,"error":null`},
 		{"failed in the middle", "call f {}; item; part; text par; text tial; fail upstream_failed sorry", `{"type":"function_call","call_id":"c-f","name":"f","arguments":"{}","status":"completed"},` + message("incomplete", "partial"),
-			`"status":"failed","incomplete_details":null,` + spent(4, 3, guess) + `,"error":{"code":"upstream_failed","message":"sorry"}`},
-		{"failed before a word", "fail upstream_invalid no", "", `"status":"failed","incomplete_details":null,` + spent(4, 0, guess) + `,"error":{"code":"upstream_invalid","message":"no"}`},
+			`"status":"failed","incomplete_details":null,` + spent(4, 3, guess) + `,"error":{"code":"upstream_failed","message":"sorry (the provider's request id is up-1)"}`},
+		{"failed before a word", "fail upstream_invalid no", "", `"status":"failed","incomplete_details":null,` + spent(4, 0, guess) + `,"error":{"code":"upstream_invalid","message":"no (the provider's request id is up-1)"}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func BenchmarkRecordedCall(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			r, err := New(cfg, plugins{"offline": deltas{1}}, out, newAccess(b, everyModel), log.Recorder, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+			r, err := New(cfg, plugins{"offline": deltas{1}}, out, newAccess(b, everyModel), log.Recorder, nil, slog.New(slog.NewJSONHandler(io.Discard, nil)))
 			if err != nil {
 				b.Fatal(err)
 			}

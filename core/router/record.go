@@ -3,11 +3,12 @@ package router
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
+	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -21,31 +22,48 @@ func (c *call) record(ctx context.Context, first destination) error {
 	}
 	s := c.start()
 	s.Provider, s.DestinationModel, s.Price = first.account.name, first.model, first.price
-	s.EstimatedInput = tokens(size(c.Request))
+	if !c.free {
+		s.EstimatedInput = tokens(c.size)
+	}
 	s.PayloadTable, s.PayloadMax = c.model.payloads, c.model.payloadMax
 	var err error
 	if c.row, err = c.r.usage.Begin(ctx, s); err != nil {
 		return err
 	}
-	if p := c.row.Payload(); p != nil {
+	if p := c.row.Payload(); p != nil && !c.later {
 		p.Request(asked(c.Request, c.model))
 		c.kept = newCapture(p, c.row.ID(), c.model.name, c.began)
 	}
 	return nil
 }
 
-// refuse ends a call before any provider was asked.
-func (c *call) refuse(ctx context.Context, yield func(openresponses.Event, error) bool, err *apierror.Error) {
+// reserve has the limits admit the call.
+func (c *call) reserve(ctx context.Context) (err error) {
+	if c.r.limits == nil {
+		return nil
+	}
+	c.ticket, err = c.r.limits.Reserve(ctx, ratelimit.Request{
+		Op: c.op, Model: c.model.name, Input: tokens(c.size), MaxOutput: c.most,
+		Caller: ratelimit.Caller{
+			Name: c.caller.Name, ServicePrincipal: c.caller.Kind == access.KindServicePrincipal,
+			Groups: c.caller.NamedGroups(), Tags: c.Source.Tags,
+		},
+	})
+	return err
+}
+
+// refuse records a call that is not made, and returns err.
+func (c *call) refuse(ctx context.Context, err *apierror.Error) error {
 	c.out.Status, c.out.Code, c.out.Latency = usage.Refused, err.Code, time.Since(c.began)
 	if fault := c.r.usage.Refuse(ctx, c.start(), c.out); fault != nil {
 		c.r.log.Error("a refused model call could not be recorded", "request", c.Source.RequestID, "model", c.model.name, "error", fault)
 	}
-	c.fail(yield, err)
+	return err
 }
 
 func (c *call) start() usage.Start {
 	return usage.Start{
-		Source: c.Source, Time: c.began,
+		Op: c.op, Source: c.Source, Time: c.began,
 		Requester: c.caller.Name, ServicePrincipal: c.caller.Kind == access.KindServicePrincipal, Groups: c.caller.NamedGroups(),
 		Model: c.model.name,
 	}
@@ -70,8 +88,15 @@ func (c *call) settle() {
 		c.out.Status, c.out.Code = usage.Failed, cmp.Or(c.out.Code, apierror.Internal)
 	}
 	c.out.Latency = time.Since(c.began)
-	c.kept.end(c.out.Status, c.err, c.spent())
+	spent := c.spent()
+	c.kept.end(c.out.Status, c.err, spent)
 	c.row.End(c.out)
+	if c.sent {
+		cost, _ := usage.Cost(c.out.Attempts)
+		c.ticket.Settle(spent, cost)
+	} else {
+		c.ticket.Release()
+	}
 	c.line()
 }
 
@@ -84,7 +109,7 @@ func (c *call) line() {
 	var last usage.Attempt
 	for i, a := range c.out.Attempts {
 		last = a
-		tries[i] = fmt.Sprintf("%s/%s %d", a.Provider, a.Model, a.Status)
+		tries[i] = a.Provider + "/" + a.Model + " " + strconv.Itoa(a.Status)
 		if a.Code != "" {
 			tries[i] += " " + string(a.Code)
 		}

@@ -65,6 +65,9 @@ func judge(status int, kind egress.Kind, code apierror.Code) verdict {
 
 // retryAfter reads how long a provider asks to wait, 0 if it does not say.
 func retryAfter(h http.Header, now time.Time) time.Duration {
+	if h["Retry-After"] == nil && h["Retry-After-Ms"] == nil {
+		return 0
+	}
 	if n, err := strconv.ParseFloat(strings.TrimSpace(h.Get("Retry-After-Ms")), 64); err == nil && n > 0 && n < 1e9 {
 		return time.Duration(n * float64(time.Millisecond))
 	}

@@ -8,9 +8,16 @@
 // error behind the events already given. And no provider is asked for anything
 // that is not on record: the call's row is begun before the first attempt, and
 // ended before the last event or the error is given on.
+//
+// Generate makes a call in the inner language; every attempt is translated.
+// Serve answers a client in a dialect of its own, on one of two lanes: where the
+// provider speaks that dialect, request and reply pass as they are, but for the
+// name of the model and the credentials, and the router only reads along;
+// elsewhere both are translated. Attempts of one call may take either.
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,9 +25,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/egress"
+	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
@@ -30,6 +39,13 @@ type Translators interface {
 	Translator(name string) (provider.Translator, provider.Manifest, bool)
 }
 
+// Limiter decides whether a call may be made now; *ratelimit.Service is one.
+type Limiter interface {
+	// Reserve admits a call: its ticket is settled or released when the call has
+	// ended. Errors are apierror.RateLimited and BudgetExceeded.
+	Reserve(ctx context.Context, q ratelimit.Request) (*ratelimit.Ticket, error)
+}
+
 // Router is one immutable table of models and their destinations. A new
 // configuration makes a new Router; requests under way keep theirs. Nothing is
 // lost in the change: which destination a session sticks to follows from the
@@ -37,12 +53,15 @@ type Translators interface {
 type Router struct {
 	acc      *access.Service
 	usage    *usage.Recorder // nil records nothing
+	limits   Limiter         // nil limits nothing
 	log      *slog.Logger
 	models   []*model // by name
 	names    map[string]*model
 	patterns []pattern
 	accounts map[string]*account
 	random   func() float64 // in [0, 1)
+	probes   sync.Map       // probeKey to *probe
+	states   *states
 }
 
 // model is one name and what stands behind it.
@@ -74,19 +93,20 @@ type account struct {
 	translator provider.Translator
 	manifest   provider.Manifest
 	turn       provider.Account
-	out        *egress.Account // nil when the translator answers without HTTP
+	natives    []provider.Native // dialects that the provider speaks itself
+	out        *egress.Account   // nil when the translator answers without HTTP
 }
 
 // New checks cfg against the translators there are, tells acc which models
 // exist, and builds the table. It makes no connection. A key that cannot be
 // read is logged and fails the calls that need it, so that one missing
 // variable does not take the other providers down. Every call is recorded in
-// rec; nil records nothing.
-func New(cfg Config, tr Translators, out *egress.Egress, acc *access.Service, rec *usage.Recorder, log *slog.Logger) (*Router, error) {
+// rec and counted by limits; nil records or limits nothing.
+func New(cfg Config, tr Translators, out *egress.Egress, acc *access.Service, rec *usage.Recorder, limits Limiter, log *slog.Logger) (*Router, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{acc: acc, usage: rec, log: log, names: map[string]*model{}, accounts: map[string]*account{}, random: rand.Float64}
+	r := &Router{acc: acc, usage: rec, limits: limits, log: log, names: map[string]*model{}, accounts: map[string]*account{}, random: rand.Float64, states: newStates()}
 	var v faults
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
 		a, err := newAccount(name, cfg.Providers[name], tr, out)
@@ -168,6 +188,10 @@ func (r *Router) Close() {
 	}
 }
 
+// Inherit takes over from the Router that r follows what clients count on
+// between their requests: state that their dialects have no place for.
+func (r *Router) Inherit(old *Router) { r.states = old.states }
+
 // ModelInfo is what a caller may know of a model.
 type ModelInfo struct {
 	Name     string   // flat: "databricks-gpt-5-2"
@@ -176,6 +200,9 @@ type ModelInfo struct {
 	Aliases  []string // without those that hold a star
 	Context  Context  // zero where the configuration says nothing
 	Output   string   // the configured output dialect, or ""
+
+	Natives []string     // dialects that its first destination speaks itself: "anthropic-messages"
+	Price   *usage.Price // of its first destination; nil where none is configured
 }
 
 // Models lists the models p may call, by name.
@@ -207,8 +234,12 @@ func (m *model) info() ModelInfo {
 	return ModelInfo{
 		Name: m.name, FullName: m.object.Name, Owner: strings.Join(owners, ","),
 		Aliases: aliases, Context: m.context, Output: m.output,
+		Natives: m.destinations[0].account.dialects(provider.Generate), Price: m.destinations[0].price,
 	}
 }
+
+// Known reports whether a model or an alias answers to name, whoever asks.
+func (r *Router) Known(name string) bool { return r.find(canonical(name)) != nil }
 
 // Output is the output dialect configured for a model, "" if none is or there
 // is no such model.

@@ -40,7 +40,7 @@ func priced(bases ...string) Config {
 // of "" is null.
 func row(changes usagetest.Row) usagetest.Row {
 	r := usagetest.Row{
-		"schema_version": "1", "request_id": "req-1", "session_id": "s-1", "request_tags": "[team:search]",
+		"schema_version": "2", "operation": "generate", "request_id": "req-1", "session_id": "s-1", "request_tags": "[team:search]",
 		"requester": "alice", "requester_type": "USER", "requester_groups": "analysts, staff",
 		"endpoint_name": "m", "destination_type": "EXTERNAL_FOUNDATION_MODEL", "destination_name": "p0", "destination_model": "x", "destination_id": "served-1",
 		"status": "completed", "status_code": "200", "routing_information.attempts": "primary p0/x 200", "lost_fields": "top_k", "tool_calls": "0",

@@ -66,9 +66,6 @@ func (c Config) validateModel(v *faults, name string) {
 	if m.Context.Input < 0 || m.Context.Output < 0 {
 		v.add("%s.context: a number of tokens cannot be negative", at)
 	}
-	for i, l := range m.Limits {
-		l.validate(v, fmt.Sprintf("%s.limits[%d]", at, i))
-	}
 	if t := m.InferenceTable; t != nil {
 		t.validate(v, at+".inference_table")
 	}
@@ -159,37 +156,6 @@ func validateTraffic(v *faults, at string, ds []Destination) {
 		v.add("%s.destinations: traffic is set for %d of %d; set it for all of them, or for none to share equally", at, set, len(ds))
 	case sum != 100:
 		v.add("%s.destinations: traffic adds up to %d; it has to be 100", at, sum)
-	}
-}
-
-func (l Limit) validate(v *faults, at string) {
-	switch {
-	case (l.Each == "") == (l.Of == ""):
-		v.add("%s: needs exactly one of each (such as user) and of (such as group analysts)", at)
-	case l.Each != "" && !slices.Contains([]string{"user", "service_principal", "principal"}, l.Each):
-		v.add("%s.each: %q is not one of user, service_principal, principal", at, l.Each)
-	case l.Of != "":
-		kind, name, _ := strings.Cut(l.Of, " ")
-		if !slices.Contains([]string{"user", "service_principal", "group"}, kind) || strings.TrimSpace(name) == "" {
-			v.add("%s.of: %q is not of the form \"group NAME\", \"user NAME\" or \"service_principal NAME\"", at, l.Of)
-		}
-	}
-	if l.Requests < 0 || l.Tokens < 0 || l.Requests == 0 && l.Tokens == 0 {
-		v.add("%s: needs requests or tokens, as a number above 0", at)
-	}
-	if l.Per != "minute" && l.Per != "hour" {
-		v.add("%s.per: %q is not one of minute, hour", at, l.Per)
-	}
-	if len(l.Count) > 0 && l.Tokens == 0 {
-		v.add("%s.count: says which tokens count, but tokens is not set", at)
-	}
-	for _, n := range l.Count {
-		if !slices.Contains([]string{"input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning"}, n) {
-			v.add("%s.count: %q is not one of input, output, cache_read, cache_write, cache_write_1h, reasoning", at, n)
-		}
-	}
-	if l.Reserve != "" && l.Reserve != "max" {
-		v.add("%s.reserve: %q is not max; leave it out to reserve an estimate", at, l.Reserve)
 	}
 }
 

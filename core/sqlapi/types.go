@@ -3,8 +3,6 @@ package sqlapi
 import (
 	"strconv"
 	"strings"
-
-	"github.com/sallyport-gateway/sallyport/sdk/engine"
 )
 
 // Column is a column of a result, in the vendor's words.
@@ -16,16 +14,6 @@ type Column struct {
 	Position  int    `json:"position"`
 	Precision int    `json:"type_precision,omitempty"` // of a DECIMAL
 	Scale     int    `json:"type_scale,omitempty"`
-}
-
-// columns translates the columns of the engine.
-func columns(cs []engine.Column) []Column {
-	out := make([]Column, len(cs))
-	for i, c := range cs {
-		out[i] = column(c.Type)
-		out[i].Name, out[i].Position = c.Name, i
-	}
-	return out
 }
 
 // simple are the types without parts, by their names in the engine. What is not

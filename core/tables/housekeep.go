@@ -162,7 +162,7 @@ func (s *Set) tend(ctx context.Context, t *table, believed bool) error {
 
 func (s *Set) tendOnce(ctx context.Context, t *table, believed bool) error {
 	h, err := s.acquire(ctx, t)
-	if t.def.Kind == nil && (errors.Is(err, fs.ErrNotExist) || refusal(err) != nil) {
+	if t.def().Kind == nil && (errors.Is(err, fs.ErrNotExist) || refusal(err) != nil) {
 		return nil // no table of ours
 	}
 	if err != nil {
@@ -201,8 +201,8 @@ func (s *Set) retention(t *table, k *Kind) time.Duration {
 	switch {
 	case k.TimeColumn == "":
 		return 0
-	case t.def.Kind != nil:
-		return t.def.Retention
+	case t.def().Kind != nil:
+		return t.def().Retention
 	}
 	return s.cfg.Retention(k.Name)
 }

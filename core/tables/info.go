@@ -27,12 +27,12 @@ func (s *Set) Info(ctx context.Context) ([]Info, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, context.Cause(ctx)
 		}
-		i := Info{Name: t.name, Location: t.dir, Comment: t.def.Comment}
-		if t.def.Kind != nil {
-			i.Kind = t.def.Kind.Name
+		i := Info{Name: t.name, Location: t.dir, Comment: t.def().Comment}
+		if t.def().Kind != nil {
+			i.Kind = t.def().Kind.Name
 		}
 		h, err := s.acquire(ctx, t)
-		if t.def.Kind == nil && errors.Is(err, fs.ErrNotExist) {
+		if t.def().Kind == nil && errors.Is(err, fs.ErrNotExist) {
 			continue // a name in the ledger and nothing else
 		}
 		if err == nil {

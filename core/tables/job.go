@@ -83,7 +83,7 @@ func (s *Set) pass(ctx context.Context, all []*job, to uint64, errs map[*table]e
 func (s *Set) start(ctx context.Context, j *job) (err error) {
 	j.h, err = s.acquire(ctx, j.t)
 	refused := refusal(err)
-	if j.t.def.Kind == nil && !j.t.seen() && (refused != nil || errors.Is(err, fs.ErrNotExist)) {
+	if j.t.def().Kind == nil && !j.t.seen() && (refused != nil || errors.Is(err, fs.ErrNotExist)) {
 		j.reason, err = cmp.Or(refused, errNoTable), nil
 	}
 	s.mu.Lock()

@@ -221,3 +221,35 @@ func TestDefinitionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestDefineAddsTables(t *testing.T) {
+	w := newWorld(t)
+	s := w.open()
+	added := Definition{Name: "system.events.later", Comment: "added while open", Kind: eventKind()}
+	if err := s.Define(t.Context(), append(w.defs, added)); err != nil {
+		t.Fatal(err)
+	}
+	appendRows(t, s, added.Name, 1, 5)
+	if err := s.Fresh(t.Context(), added.Name); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Locations()[added.Name]; got != w.dir(added.Name) {
+		t.Errorf("location %q, want %q", got, w.dir(added.Name))
+	}
+	infos, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int64{}
+	for _, i := range infos {
+		rows[i.Name] = i.Rows
+	}
+	if rows[added.Name] == 0 {
+		t.Errorf("rows of the tables: %v, want some in %s", rows, added.Name)
+	}
+	other := eventKind()
+	other.Name = "unheard"
+	if err := s.Define(t.Context(), []Definition{{Name: "system.events.x", Kind: other}}); err == nil {
+		t.Error("a kind that was not there at Open was accepted")
+	}
+}

@@ -100,7 +100,7 @@ func (s *Set) survey(ctx context.Context, defs []Definition) (after uint64, chan
 		return 0, changed, fmt.Errorf("ledger: directory %q has records and no file %q, which says whose they are: restore that file, or move the directory away to begin a new ledger", s.dirs.Log, instanceFile)
 	}
 	for _, d := range defs {
-		s.table(d.Name).def = d
+		s.table(d.Name).defined.Store(&d)
 	}
 	names, err := tree(s.dirs.Tables)
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *Set) survey(ctx context.Context, defs []Definition) (after uint64, chan
 			continue
 		}
 		if err := refusal(err); err != nil {
-			if _, ok := errors.AsType[*NewerError](err); ok || t.def.Kind != nil {
+			if _, ok := errors.AsType[*NewerError](err); ok || t.def().Kind != nil {
 				return 0, changed, err
 			}
 		}
@@ -166,7 +166,7 @@ func (s *Set) begin(ctx context.Context, changed time.Time) (err error) {
 		s.report("ledger", fmt.Sprintf("a damaged segment was set aside: records %d to %d cannot be read, and are lost unless their tables have them", d.From, d.To), errors.New(d.Reason))
 	}
 	for _, t := range s.sorted() {
-		if t.def.Kind == nil {
+		if t.def().Kind == nil {
 			continue
 		}
 		_, err := s.acquire(ctx, t)
@@ -188,6 +188,52 @@ func (s *Set) begin(ctx context.Context, changed time.Time) (err error) {
 	s.ended.Go(func() { s.follow(ctx, end) })
 	s.ended.Go(func() { s.run(ctx) })
 	s.ended.Go(func() { s.housekeeper(ctx) })
+	return nil
+}
+
+// Define adds tables to those of Open, and makes them if they are missing; of
+// one that is there its Comment and Retention count from now on. Tables that
+// defs does not name stay. Errors are those of Open; the tables before the one
+// at fault are defined then.
+func (s *Set) Define(ctx context.Context, defs []Definition) error {
+	kinds, err := checkDefinitions(s.dirs.Tables, defs, nil)
+	if err != nil {
+		return err
+	}
+	for name, k := range kinds {
+		if have := s.kinds[name]; have == nil || have.Version != k.Version {
+			return fmt.Errorf("tables: kind %q was not named when the tables were opened", name)
+		}
+	}
+	for _, d := range defs {
+		s.mu.Lock()
+		t := s.table(d.Name)
+		s.mu.Unlock()
+		if t.def().Kind != nil {
+			t.defined.Store(&d)
+			continue
+		}
+		h, err := s.look(ctx, t)
+		switch {
+		case err == nil:
+			h.storage.Close()
+		case refusal(err) != nil:
+			return err
+		case errors.Is(err, fs.ErrNotExist):
+			t.mu.Lock()
+			t.create = true
+			t.mu.Unlock()
+		}
+		t.defined.Store(&d)
+		if _, err = s.acquire(ctx, t); err != nil {
+			if refusal(err) != nil {
+				return err
+			}
+			s.fail(t, err) // as at Open: its rows wait
+			continue
+		}
+		t.release(s.now())
+	}
 	return nil
 }
 
@@ -233,7 +279,7 @@ func (s *Set) Append(ctx context.Context, table string, body []byte) (seq uint64
 func (s *Set) Locations() map[string]string {
 	m := map[string]string{}
 	for _, t := range s.sorted() {
-		if t.def.Kind != nil || t.kept {
+		if t.def().Kind != nil || t.kept {
 			m[t.name] = t.dir
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/delta"
@@ -50,8 +51,9 @@ func properties(k *Kind) map[string]string {
 // table is a table that rows go to.
 type table struct {
 	name string
-	dir  string     // "" when there can be no table of that name
-	def  Definition // without a Kind when no Definition names the table
+	dir  string // "" when there can be no table of that name
+	// defined is nil when no Definition names the table.
+	defined atomic.Pointer[Definition]
 
 	// Of Set.mu.
 	position  uint64 // records up to it are in the table, or dead letters
@@ -66,6 +68,14 @@ type table struct {
 	create bool   // it may be made: it was not there when the Set was opened
 	kept   bool   // was there at Open, and is of a kind that is known
 	used   time.Time
+}
+
+// def is the table's Definition, one without a Kind when there is none.
+func (t *table) def() Definition {
+	if d := t.defined.Load(); d != nil {
+		return *d
+	}
+	return Definition{}
 }
 
 // waiting is the rows of a table that are in the ledger and not committed.
@@ -139,7 +149,7 @@ func (s *Set) look(ctx context.Context, t *table) (*handle, error) {
 func (s *Set) recognise(t *table, h *handle) error {
 	props := h.delta.Properties()
 	name, text := props[propKind], props[propVersion]
-	if h.kind = t.def.Kind; h.kind == nil {
+	if h.kind = t.def().Kind; h.kind == nil {
 		h.kind = s.kinds[name]
 	}
 	version, err := strconv.Atoi(text)
@@ -273,7 +283,7 @@ func (h *handle) last(ctx context.Context) (uint64, error) {
 // makes it if it may be made.
 func (s *Set) openTable(ctx context.Context, t *table) (*handle, error) {
 	h, err := s.look(ctx, t)
-	if errors.Is(err, fs.ErrNotExist) && t.def.Kind != nil && t.create {
+	if errors.Is(err, fs.ErrNotExist) && t.def().Kind != nil && t.create {
 		h, err = s.makeTable(ctx, t)
 	}
 	if err != nil {
@@ -297,8 +307,8 @@ func (s *Set) makeTable(ctx context.Context, t *table) (*handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := t.def.Kind
-	_, err = delta.Create(ctx, d, delta.Definition{Name: t.name, Description: t.def.Comment,
+	k := t.def().Kind
+	_, err = delta.Create(ctx, d, delta.Definition{Name: t.name, Description: t.def().Comment,
 		Schema: k.Schema, Partition: k.Partition, Properties: properties(k)}, delta.Options{Now: s.now})
 	d.Close()
 	switch {

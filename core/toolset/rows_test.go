@@ -27,7 +27,7 @@ func statusOf(c apierror.Code) int { return 400 + slices.Index(apierror.Codes, c
 // row is the one of a call of alice's, with changes: a column of "" is null.
 func row(changes usagetest.Row) usagetest.Row {
 	r := usagetest.Row{
-		"schema_version": "1", "request_id": "req-1", "token_source": "none",
+		"schema_version": "2", "request_id": "req-1", "token_source": "none",
 		"requester": "alice", "requester_type": "USER", "requester_groups": "analysts",
 		"service_type": "HOSTED_TOOL", "service_name": "main.sales.reviews", "status": "completed", "status_code": "200",
 		"mcp_metadata.json_rpc_method": "tools/call", "mcp_metadata.tool_name": "main.sales.reviews", "mcp_metadata.server_type": "table",

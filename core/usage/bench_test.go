@@ -91,7 +91,7 @@ func BenchmarkToTable(b *testing.B) {
 		o.Latency, o.FirstByte = time.Duration(i*15485863%30_000)*time.Millisecond, time.Duration(i*31%900)*time.Millisecond
 		id, _ := newID()
 		x.begin(&s, &w.rec.cfg, id)
-		x.end(&o, &w.rec.cfg)
+		x.end(&o, w.rec.cfg.StatusOf)
 		bodies[i] = x.appendTo(nil)
 	}
 	b.ResetTimer()
@@ -132,7 +132,7 @@ func BenchmarkRow(b *testing.B) {
 		x := new(row)
 		x.begin(&s, cfg, id)
 		buf = x.appendTo(buf[:0])
-		x.end(&o, cfg)
+		x.end(&o, cfg.StatusOf)
 		buf = x.appendTo(buf[:0])
 	}
 	reportProcessor(b, start, b.N)

@@ -1,16 +1,21 @@
 package usage
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/delta"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
 // externalModel is the destination_type of every destination here: a model that
 // somebody else serves. Source: Databricks, ModelService destination types.
 const externalModel = "EXTERNAL_FOUNDATION_MODEL"
+
+// servicePrincipal is the requester_type of callers that are no users.
+const servicePrincipal = "SERVICE_PRINCIPAL"
 
 // maxTokens bounds a token count that a provider says, so that sums stay in
 // 64 bits.
@@ -25,19 +30,21 @@ func (r *row) begin(s *Start, c *Config, id string) {
 	}
 	r.at(s.Time)
 	if s.ServicePrincipal {
-		r.RequesterType = "SERVICE_PRINCIPAL"
+		r.RequesterType = servicePrincipal
 	}
 	if x := s.Source; x != nil {
 		r.RequestID, r.URL, r.APIType = clean(x.RequestID, maxName), cleanURL(x.URL), clean(x.APIType, maxName)
 		r.IPAddress, r.UserAgent, r.ContentType = clean(x.IP, maxName), clean(x.UserAgent, maxUserAgent), clean(x.ContentType, maxName)
 		r.RequestTags, r.SessionID, r.AgentID = cleanTags(x.Tags), clean(x.Session, maxName), clean(x.Agent, maxName)
 		r.CodingTool, r.CodingToolVersion = clean(x.Tool, maxName), clean(x.ToolVersion, maxName)
+		r.CodingToolMode, r.TurnID = clean(x.Mode, maxName), clean(x.Turn, maxName)
 	}
 	if t := s.Service; t != nil {
 		r.ServiceType, r.ServiceName = clean(t.Type, maxName), clean(t.Name, maxName)
 		r.MCP = &mcp{Method: "tools/call", ToolName: clean(t.Function, maxName), ServerType: clean(t.ToolType, maxName), ClientName: r.CodingTool}
 		return
 	}
+	r.Operation = clean(string(cmp.Or(s.Op, provider.Generate)), maxName)
 	r.EndpointName, r.DestinationType = clean(s.Model, maxName), externalModel
 	r.DestinationName, r.DestinationModel = clean(s.Provider, maxName), clean(s.DestinationModel, maxName)
 	if s.PayloadTable != "" {
@@ -58,16 +65,17 @@ func (r *row) refuse(s *Start, o *Outcome, c *Config, id string) {
 	if o.Status == "" {
 		o.Status = Refused
 	}
-	r.end(o, c)
+	r.end(o, c.statusOf(s.Source))
 	if len(o.Attempts) == 0 {
 		r.DestinationType = "" // none was asked
 	}
 }
 
-// end makes the row that begin made that of a call which has ended.
-func (r *row) end(o *Outcome, c *Config) {
+// end makes the row that begin made that of a call which has ended. statusOf
+// may be nil.
+func (r *row) end(o *Outcome, statusOf func(apierror.Code) int) {
 	r.Status, r.ErrorCode = clean(o.Status, maxName), clean(string(o.Code), maxName)
-	r.StatusCode = int32(c.status(o))
+	r.StatusCode = int32(status(o, statusOf))
 	r.LatencyMS = new(o.Latency.Milliseconds())
 	if o.FirstByte > 0 {
 		r.FirstByteMS = new(o.FirstByte.Milliseconds())
@@ -84,19 +92,27 @@ func (r *row) end(o *Outcome, c *Config) {
 	r.attempts(o.Attempts)
 }
 
+// statusOf gives the statuses that the client of a request is answered with.
+func (c *Config) statusOf(src *Source) func(apierror.Code) int {
+	if src != nil && src.StatusOf != nil {
+		return src.StatusOf
+	}
+	return c.StatusOf
+}
+
 // status is the HTTP status that an outcome stands for, 0 when none is known.
-func (c *Config) status(o *Outcome) int {
+func status(o *Outcome, statusOf func(apierror.Code) int) int {
 	switch {
 	case o.Status == Completed, o.Status == Incomplete:
 		return 200
 	case o.Status == Canceled:
 		return 499
-	case c.StatusOf == nil:
+	case statusOf == nil:
 		return 0
 	case o.Code == "":
-		return c.StatusOf(apierror.Internal)
+		return statusOf(apierror.Internal)
 	}
-	return c.StatusOf(o.Code)
+	return statusOf(o.Code)
 }
 
 // attempts sets what follows from what was asked upstream: tokens, costs and

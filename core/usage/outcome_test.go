@@ -13,13 +13,14 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/tables"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
 // rowOf is the row of a call that has ended.
 func rowOf(s Start, o Outcome) *row {
 	r, cfg := new(row), &Config{StatusOf: statusOf}
 	r.begin(&s, cfg, "id")
-	r.end(&o, cfg)
+	r.end(&o, cfg.StatusOf)
 	return r
 }
 
@@ -124,6 +125,18 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// Clients of some paths are answered with statuses of their own.
+func TestStatusOfSource(t *testing.T) {
+	t.Parallel()
+	s, cfg := sampleStart(), &Config{StatusOf: statusOf}
+	s.Source = &Source{StatusOf: func(apierror.Code) int { return 400 }}
+	var r row
+	r.refuse(&s, &Outcome{Code: apierror.BudgetExceeded}, cfg, "id")
+	if r.StatusCode != 400 {
+		t.Errorf("got %d, want what the source says", r.StatusCode)
+	}
+}
+
 // TestBegunRow: what Begin writes is a whole row of an interrupted call.
 func TestBegunRow(t *testing.T) {
 	t.Parallel()
@@ -171,9 +184,9 @@ func TestRowIsBounded(t *testing.T) {
 		tags[fmt.Sprint(i, long)] = long
 	}
 	s := Start{
-		Source: &Source{long, "/" + long + "?key=secret", long, long, long, long, tags, long, long, long, long},
+		Source: &Source{long, "/" + long + "?key=secret", long, long, long, long, tags, long, long, long, long, long, long, nil},
 		Time:   time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC), Requester: long, Groups: many, Model: long, Provider: long, DestinationModel: long,
-		EstimatedInput: -1, PayloadTable: long,
+		EstimatedInput: -1, PayloadTable: long, Op: provider.Op(long),
 	}
 	o := Outcome{Status: long, Code: apierror.Code(long), Served: long, Tier: long, Lost: many, FirstByte: -1, Latency: -1, ToolCalls: -1}
 	for range 1000 {

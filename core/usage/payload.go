@@ -198,7 +198,7 @@ func (p *Payload) record(header []byte, r *row, all bool) []byte {
 		EventTime: r.EventTime, EventDate: r.EventDate, RequestID: r.RequestID, InvocationID: r.InvocationID, RequestTags: r.RequestTags,
 		StatusCode: r.StatusCode, SamplingFraction: 1, LatencyMS: r.LatencyMS, FirstByteMS: r.FirstByteMS,
 		DestinationType: r.DestinationType, DestinationName: r.DestinationName, DestinationModel: r.DestinationModel,
-		Requester: r.Requester, SchemaVersion: schemaVersion, URL: r.URL, APIType: r.APIType,
+		Requester: r.Requester, SchemaVersion: payloadVersion, URL: r.URL, APIType: r.APIType,
 		Status: r.Status, EndpointName: r.EndpointName, SessionID: r.SessionID,
 	}
 	request, spilled := p.request, p.spilled

@@ -129,3 +129,14 @@ func times(tokens, rate int64) int64 {
 }
 
 func addCost(a, b int64) int64 { return min(a+b, maxCost) } // each is at most maxCost, so a+b is no overflow
+
+// Cost is what attempts have cost together, in USD of 1e-12, as their call's row
+// will say. It is not known when no attempt has a price.
+func Cost(attempts []Attempt) (pico int64, known bool) {
+	for i := range attempts {
+		if p := attempts[i].Price; p != nil {
+			pico, known = addCost(pico, p.rates().cost(tokensOf(attempts[i].Usage))), true
+		}
+	}
+	return pico, known
+}

@@ -140,7 +140,7 @@ func (r *Recorder) Begin(ctx context.Context, s Start) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{r: r}
+	c := &Call{r: r, statusOf: r.cfg.statusOf(s.Source)}
 	c.row.begin(&s, &r.cfg, id)
 	b := r.encode(&c.row)
 	_, err = r.ledger.Start(ctx, id, *b)
@@ -201,11 +201,12 @@ func (r *Recorder) free(b *[]byte) {
 
 // Call is a call that has begun. A nil one does nothing.
 type Call struct {
-	r       *Recorder
-	row     row
-	payload *Payload
-	table   string // of the payload
-	ended   atomic.Bool
+	r        *Recorder
+	row      row
+	statusOf func(apierror.Code) int
+	payload  *Payload
+	table    string // of the payload
+	ended    atomic.Bool
 }
 
 // ID is the call's, which is invocation_id in its row; "" for a nil Call.
@@ -233,7 +234,7 @@ func (c *Call) End(o Outcome) {
 	if c == nil || c.ended.Swap(true) {
 		return
 	}
-	c.row.end(&o, &c.r.cfg)
+	c.row.end(&o, c.statusOf)
 	x := &lateCall{id: c.row.InvocationID}
 	if c.payload != nil {
 		x.table = c.table

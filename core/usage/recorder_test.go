@@ -57,6 +57,7 @@ api_type "mlflow/v1/responses"
 cache_write_1h_tokens 20
 cache_write_5m_tokens 500
 coding_tool "claude-code"
+coding_tool_mode "interactive"
 coding_tool_version "2.1.329"
 cost_usd 0.012495
 destination_id "claude-sonnet-4-5-20250929"
@@ -70,6 +71,7 @@ invocation_metadata {"service_tier":"standard","source":null}
 ip_address "10.1.2.3"
 latency_ms 2345
 lost_fields []
+operation "generate"
 output_tokens 340
 price {"cache_read":0.3,"cache_write":3.75,"cache_write_1h":6,"input":3,"output":15}
 request_id "0a5c7e9e-5a43-4a7c-9f39-58a6ef3f7a11"
@@ -79,7 +81,7 @@ requester_groups ["analysts","engineers"]
 requester_type "USER"
 response_content_type "text/event-stream"
 routing_information {"attempts":[{"action":"primary","destination":"anthropic/claude-sonnet-4-5-20250929","latency_ms":2340,"status_code":200}]}
-schema_version 1
+schema_version 2
 session_id "6f1adc1e-8f56-4f2f-8a55-06a2d6a0e9f6"
 status "completed"
 status_code 200
@@ -88,6 +90,7 @@ token_details {"cache_creation_input_tokens":520,"cache_read_input_tokens":8000,
 token_source "provider"
 tool_calls 1
 total_tokens 9860
+turn_id "t3"
 uncached_input_tokens 1000
 url "/ai-gateway/mlflow/v1/responses"
 user_agent "claude-cli/2.1.329 (external, cli)"
@@ -96,6 +99,7 @@ user_agent "claude-cli/2.1.329 (external, cli)"
 agent_id "a7"
 api_type "mlflow/v1/responses"
 coding_tool "claude-code"
+coding_tool_mode "interactive"
 coding_tool_version "2.1.329"
 event_time 1795262400123456
 ip_address "10.1.2.3"
@@ -108,13 +112,14 @@ requester "ana@example.com"
 requester_groups ["analysts","engineers"]
 requester_type "USER"
 response_content_type "text/event-stream"
-schema_version 1
+schema_version 2
 service_name "main.tools.tickets"
 service_type "MCP_SERVICE"
 session_id "6f1adc1e-8f56-4f2f-8a55-06a2d6a0e9f6"
 status "completed"
 status_code 200
 token_source "none"
+turn_id "t3"
 url "/ai-gateway/mlflow/v1/responses"
 user_agent "claude-cli/2.1.329 (external, cli)"
 `,
@@ -127,13 +132,14 @@ event_time 1795262400123456
 input_tokens 0
 latency_ms 0
 lost_fields []
+operation "generate"
 output_tokens 0
 request_tags {}
 requester "job"
 requester_groups []
 requester_type "SERVICE_PRINCIPAL"
 routing_information {"attempts":[]}
-schema_version 1
+schema_version 2
 status "refused"
 status_code 429
 token_details {"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_reasoning_tokens":0}

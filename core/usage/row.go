@@ -6,8 +6,9 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/delta"
 )
 
-// schemaVersion is that of both kinds of rows, and the column schema_version.
-const schemaVersion = 1
+// schemaVersion is that of usage rows, and their column schema_version: 2 added
+// operation, coding_tool_mode and turn_id.
+const schemaVersion = 2
 
 // row is a row of UsageTable: as the table takes it, and by its wire numbers as
 // the ledger holds it. What the columns mean is said in usageSchema.
@@ -66,6 +67,9 @@ type row struct {
 	Cost              *delta.Unscaled `delta:"cost_usd" wire:"51"` // USD of 1e-12
 	AttemptCosts      []attemptCost   `delta:"attempt_costs" wire:"52"`
 	EventDate         int32           `delta:"event_date" wire:"53"` // days since 1970
+	Operation         string          `delta:"operation,omitzero" wire:"54"`
+	CodingToolMode    string          `delta:"coding_tool_mode,omitzero" wire:"55"`
+	TurnID            string          `delta:"turn_id,omitzero" wire:"56"`
 }
 
 type endpointMetadata struct {

@@ -18,12 +18,15 @@ var usageKind = sync.OnceValue(func() *tables.Kind {
 	}
 })
 
+// payloadVersion is that of payload rows, and their column schema_version.
+const payloadVersion = 1
+
 // PayloadKind is what the rows of a payload table are. Its Decode keeps the body.
 func PayloadKind() *tables.Kind { return payloadKind() }
 
 var payloadKind = sync.OnceValue(func() *tables.Kind {
 	return &tables.Kind{
-		Name: "payload", Version: schemaVersion, Schema: payloadSchema(),
+		Name: "payload", Version: payloadVersion, Schema: payloadSchema(),
 		Partition: []string{"event_date"}, TimeColumn: "event_time", Bulk: []string{"request", "response"},
 		Decode: func(body []byte) (any, error) { return decodePayload(body) },
 	}
@@ -136,6 +139,9 @@ func usageSchema() delta.Schema {
 			column("cost_usd", usd, "Its cost in USD; null when no price is configured for it."),
 		}}, "Parts of cost_usd, by attempt in order; null unless there were several."),
 		column("event_date", delta.Date, "UTC day of event_time; the table is partitioned by it."),
+		column("operation", delta.String, "What the model was asked for: generate, count_tokens or embed; null for a tool call, and in rows of schema_version 1, which are all generate."),
+		column("coding_tool_mode", delta.String, "interactive or headless, by the coding tool's own word; null when it does not say."),
+		column("turn_id", delta.String, "Turn of the session, by the coding tool's own word; null when it does not say."),
 	}
 }
 

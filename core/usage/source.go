@@ -22,13 +22,15 @@ const (
 	MaxTagValue = 256 // bytes
 )
 
-// FromHeader takes from the headers of a request what they say of the client:
-// user agent, coding tool, session, sub-agent and tags. The caller sets the
-// other fields. Tags that ParseTags refuses are left out.
-func FromHeader(h http.Header) Source {
+// FromRequest takes from the headers and the path of a request what they say of
+// the client: user agent, coding tool, session, turn, sub-agent and tags. The
+// caller sets the other fields, and Session from the body where it is empty: for
+// Cursor that is the member `user`. Tags that ParseTags refuses are left out.
+func FromRequest(h http.Header, path string) Source {
 	s := Source{UserAgent: clean(h.Get("User-Agent"), maxUserAgent), Agent: clean(h.Get("X-Claude-Code-Agent-Id"), maxName)}
-	s.Tool, s.ToolVersion = codingTool(h, s.UserAgent)
-	s.Session = session(h, s.Tool)
+	s.Tool, s.ToolVersion = codingTool(h, s.UserAgent, path)
+	s.Mode = mode(h, s.Tool, s.UserAgent)
+	s.Session, s.Turn = session(h, s.Tool), turn(h)
 	s.Tags, _ = ParseTags(h)
 	return s
 }

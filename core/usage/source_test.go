@@ -14,38 +14,46 @@ import (
 func TestCodingTool(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		header                        string // "Name: value" lines
-		tool, version, session, agent string
+		header                              string // "Name: value" lines
+		path                                string
+		tool, version, mode, session, agent string
 	}{
-		{"User-Agent: claude-cli/2.1.197 (external, sdk-cli)\nX-Claude-Code-Session-Id: 6f1a\nX-Claude-Code-Agent-Id: a7", "claude-code", "2.1.197", "6f1a", "a7"},
-		{"User-Agent: claude-cli/2.1.329 (external, cli)", "claude-code", "2.1.329", "", ""},
-		{"User-Agent: node\nX-Claude-Code-Session-Id: 6f1a", "claude-code", "", "6f1a", ""},
-		{"User-Agent: ucode/1.4 claude/2.1.0", "claude-code", "2.1.0", "", ""},
-		{"User-Agent: ucode/1.4 codex/0.169.0", "codex", "0.169.0", "", ""},
-		{"User-Agent: ucode/1.4 pi/0.3", "pi", "0.3", "", ""},
-		{"User-Agent: ucode/1.4", "ucode", "1.4", "", ""},
-		{"User-Agent: codex_exec/0.169.0 (Debian 12.0.0; x86_64) dumb (codex_exec; 0.169.0)\nSession-Id: s1\nThread-Id: t1", "codex", "0.169.0", "s1", ""},
-		{"User-Agent: codex-tui/0.132.0 (Mac OS 15)\nsession_id: s2", "codex", "0.132.0", "s2", ""},
-		{"User-Agent: reqwest/0.12\nOriginator: codex_vscode", "codex", "", "", ""},
-		{"User-Agent: GeminiCLI-tui/0.61.0/databricks-claude-opus-4-6 (linux; x64; terminal)", "gemini-cli", "0.61.0", "", ""},
-		{"User-Agent: GeminiCLI/0.29.0/gemini-2.5-flash (linux; x64)", "gemini-cli", "0.29.0", "", ""},
-		{"User-Agent: CloudCodeVSCode/2.20 (aidev_client)", "gemini-cli", "2.20", "", ""},
-		{"User-Agent: opencode/1.18.33\nX-Session-Id: ses_1", "opencode", "1.18.33", "ses_1", ""},
-		{"User-Agent: opencode/1.18.33\nX-Session-Affinity: ses_2", "opencode", "1.18.33", "ses_2", ""},
-		{"User-Agent: QwenCode/0.15.10 (linux; x64)", "qwen-code", "0.15.10", "", ""},
-		{"User-Agent: OpenAI/JS 5.20.1\nX-Initiator: agent", "copilot-cli", "", "", ""},
-		{"User-Agent: Anthropic/JS 0.60\nX-Initiator: user", "copilot-cli", "", "", ""},
-		{"User-Agent: copilot/1.0.5", "copilot-cli", "1.0.5", "", ""},
-		{"User-Agent: Cursor/3.1", "cursor", "3.1", "", ""},
-		{"User-Agent: aider/0.90\nX-Databricks-Use-Coding-Agent-Mode: true", "aider", "0.90", "", ""},
-		{"X-Databricks-Use-Coding-Agent-Mode: TRUE", "unknown", "", "", ""},
-		{"User-Agent: aider/0.90\nX-Databricks-Use-Coding-Agent-Mode: false", "", "", "", ""},
-		{"User-Agent: OpenAI/JS 5.20.1", "", "", "", ""},
-		{"User-Agent: OpenAI/Python 2.1\nX-Session-Id: mine", "", "", "mine", ""},
-		{"User-Agent: curl/8.5.0", "", "", "", ""},
-		{"", "", "", "", ""},
-		{"User-Agent: claude-cli/2.1<script>", "claude-code", "", "", ""},
-		{"User-Agent: claude", "claude-code", "", "", ""},
+		{"User-Agent: claude-cli/2.1.197 (external, sdk-cli)\nX-Claude-Code-Session-Id: 6f1a\nX-Claude-Code-Agent-Id: a7", "", "claude-code", "2.1.197", "headless", "6f1a", "a7"},
+		{"User-Agent: claude-cli/2.1.329 (external, cli)", "", "claude-code", "2.1.329", "interactive", "", ""},
+		{"User-Agent: node\nX-Claude-Code-Session-Id: 6f1a", "", "claude-code", "", "", "6f1a", ""},
+		{"User-Agent: ucode/1.4 claude/2.1.0", "", "claude-code", "2.1.0", "", "", ""},
+		{"User-Agent: ucode/1.4 codex/0.169.0", "", "codex", "0.169.0", "", "", ""},
+		{"User-Agent: ucode/1.4 pi/0.3", "", "pi", "0.3", "", "", ""},
+		{"User-Agent: ucode/1.4", "", "ucode", "1.4", "", "", ""},
+		{"User-Agent: codex_exec/0.169.0 (Debian 12.0.0; x86_64) dumb (codex_exec; 0.169.0)\nSession-Id: s1\nThread-Id: t1", "", "codex", "0.169.0", "headless", "s1", ""},
+		{"User-Agent: codex-tui/0.132.0 (Mac OS 15)\nsession_id: s2", "", "codex", "0.132.0", "interactive", "s2", ""},
+		{"User-Agent: reqwest/0.12\nOriginator: codex_vscode", "", "codex", "", "interactive", "", ""},
+		{"User-Agent: GeminiCLI-tui/0.61.0/databricks-claude-opus-4-6 (linux; x64; terminal)", "", "gemini-cli", "0.61.0", "", "", ""},
+		{"User-Agent: GeminiCLI/0.29.0/gemini-2.5-flash (linux; x64)", "", "gemini-cli", "0.29.0", "", "", ""},
+		{"User-Agent: CloudCodeVSCode/2.20 (aidev_client)", "", "gemini-cli", "2.20", "", "", ""},
+		{"User-Agent: opencode/1.18.33\nX-Session-Id: ses_1", "", "opencode", "1.18.33", "", "ses_1", ""},
+		{"User-Agent: opencode/1.18.33\nX-Session-Affinity: ses_2", "", "opencode", "1.18.33", "", "ses_2", ""},
+		{"User-Agent: QwenCode/0.15.10 (linux; x64)", "", "qwen-code", "0.15.10", "", "", ""},
+		{"User-Agent: OpenAI/JS 5.20.1\nX-Initiator: agent", "", "copilot-cli", "", "", "", ""},
+		{"User-Agent: Anthropic/JS 0.60\nX-Initiator: user", "", "copilot-cli", "", "", "", ""},
+		{"User-Agent: copilot/1.0.5", "", "copilot-cli", "1.0.5", "", "", ""},
+		{"User-Agent: Cursor/3.1", "", "cursor", "3.1", "", "", ""},
+		{"User-Agent: aider/0.90\nX-Databricks-Use-Coding-Agent-Mode: true", "", "aider", "0.90", "", "", ""},
+		{"X-Databricks-Use-Coding-Agent-Mode: TRUE", "", "unknown", "", "", "", ""},
+		{"User-Agent: aider/0.90\nX-Databricks-Use-Coding-Agent-Mode: false", "", "", "", "", "", ""},
+		{"User-Agent: OpenAI/JS 5.20.1", "", "", "", "", "", ""},
+		{"User-Agent: OpenAI/Python 2.1\nX-Session-Id: mine", "", "", "", "", "mine", ""},
+		{"User-Agent: curl/8.5.0", "", "", "", "", "", ""},
+		{"", "", "", "", "", "", ""},
+		{"User-Agent: claude-cli/2.1<script>", "", "claude-code", "", "", "", ""},
+		{"User-Agent: claude", "", "claude-code", "", "", "", ""},
+		{"User-Agent: axios/1.2", "/cursor/v1/chat/completions", "cursor", "", "", "", ""},
+		{"User-Agent: axios/1.2", "/ai-gateway/cursor/v1/chat/completions", "cursor", "", "", "", ""},
+		{"User-Agent: opencode/1.18.33", "/cursor/v1/chat/completions", "opencode", "1.18.33", "", "", ""},
+		{"User-Agent: OpenAI/JS 5.20.1\nX-Initiator: agent", "/cursor/v1/chat/completions", "copilot-cli", "", "", "", ""},
+		{"User-Agent: QwenCode/0.15.10", "/cursor/v1/models", "qwen-code", "0.15.10", "", "", ""},
+		{"User-Agent: axios/1.2", "/cursory/v1/chat/completions", "", "", "", "", ""},
+		{"User-Agent: curl/8.5.0\nX-Databricks-Use-Coding-Agent-Mode: true", "/anthropic/v1/messages", "curl", "8.5.0", "", "", ""},
 	}
 	for _, tt := range tests {
 		h := http.Header{}
@@ -53,12 +61,31 @@ func TestCodingTool(t *testing.T) {
 			name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 			h.Set(name, value)
 		}
-		s := FromHeader(h)
-		if s.Tool != tt.tool || s.ToolVersion != tt.version || s.Session != tt.session || s.Agent != tt.agent {
-			t.Errorf("%q: tool %q version %q session %q agent %q, want %q %q %q %q", tt.header, s.Tool, s.ToolVersion, s.Session, s.Agent, tt.tool, tt.version, tt.session, tt.agent)
+		s := FromRequest(h, tt.path)
+		if s.Tool != tt.tool || s.ToolVersion != tt.version || s.Mode != tt.mode || s.Session != tt.session || s.Agent != tt.agent {
+			t.Errorf("%q %s: tool %q version %q mode %q session %q agent %q, want %q %q %q %q %q", tt.header, tt.path, s.Tool, s.ToolVersion, s.Mode, s.Session, s.Agent, tt.tool, tt.version, tt.mode, tt.session, tt.agent)
 		}
 		if s.UserAgent != h.Get("User-Agent") {
 			t.Errorf("%q: user agent %q", tt.header, s.UserAgent)
+		}
+	}
+}
+
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	for metadata, want := range map[string]string{
+		``:                                   "",
+		`{"turn_id":"t-1","sandbox":"none"}`: "t-1",
+		`{"turn_id":"a\u0000b"}`:             "ab",
+		`{"turn_id":7}`:                      "",
+		`{"turn_id":"cut`:                    "",
+		`["turn_id"]`:                        "",
+		`{"turn_id":"` + strings.Repeat("t", 20_000) + `"}`: "",
+		`{"turn_id":"` + strings.Repeat("t", 1000) + `"}`:   strings.Repeat("t", maxName),
+	} {
+		h := http.Header{"X-Codex-Turn-Metadata": {metadata}}
+		if got := FromRequest(h, "").Turn; got != want {
+			t.Errorf("%.40s: %q, want %q", metadata, got, want)
 		}
 	}
 }
@@ -109,8 +136,8 @@ func TestParseTags(t *testing.T) {
 				t.Errorf("%s: error %v (param %q), want one of the header with %q", tt.header, err, e.Param, tt.err)
 			}
 		}
-		if s := FromHeader(h); !maps.Equal(s.Tags, tt.want) {
-			t.Errorf("%s: FromHeader has the tags %v, want %v", tt.header, s.Tags, tt.want)
+		if s := FromRequest(h, ""); !maps.Equal(s.Tags, tt.want) {
+			t.Errorf("%s: FromRequest has the tags %v, want %v", tt.header, s.Tags, tt.want)
 		}
 	}
 	h := http.Header{}
@@ -171,8 +198,8 @@ func FuzzHeader(f *testing.F) {
 	f.Add("claude-cli/2.1.197 (external)", "s", `{"a":"b"}`)
 	f.Add("ucode/1 \xff/2", "\n", `{"a`)
 	f.Fuzz(func(t *testing.T, ua, session, tags string) {
-		s := FromHeader(http.Header{"User-Agent": {ua}, "Session-Id": {session}, TagsHeader: {tags}, "X-Databricks-Use-Coding-Agent-Mode": {"true"}})
-		for _, x := range []string{s.UserAgent, s.Tool, s.ToolVersion, s.Session} {
+		s := FromRequest(http.Header{"User-Agent": {ua}, "Session-Id": {session}, TagsHeader: {tags}, "X-Databricks-Use-Coding-Agent-Mode": {"true"}, "X-Codex-Turn-Metadata": {session}}, ua)
+		for _, x := range []string{s.UserAgent, s.Tool, s.ToolVersion, s.Session, s.Mode, s.Turn} {
 			if len(x) > maxUserAgent || clean(x, maxUserAgent) != x {
 				t.Errorf("%q of %q, %q", x, ua, session)
 			}

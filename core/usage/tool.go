@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -20,8 +21,8 @@ var codingTools = []struct{ text, tool string }{
 }
 
 // codingTool says which coding tool sent a request, and its version; "" when
-// none did.
-func codingTool(h http.Header, userAgent string) (tool, version string) {
+// none did. The route counts last, because any tool can use any route.
+func codingTool(h http.Header, userAgent, path string) (tool, version string) {
 	ua := strings.ToLower(userAgent)
 	at := len(ua)
 	for _, t := range codingTools {
@@ -46,6 +47,8 @@ func codingTool(h http.Header, userAgent string) (tool, version string) {
 		return "codex", ""
 	case h.Get("X-Initiator") != "" && (strings.HasPrefix(ua, "openai/js") || strings.HasPrefix(ua, "anthropic/js")):
 		return "copilot-cli", "" // the version is that of the client library
+	case strings.HasPrefix(strings.TrimPrefix(path, "/ai-gateway"), "/cursor/"):
+		return "cursor", "" // its servers make the call, under any user agent
 	case strings.EqualFold(h.Get("X-Databricks-Use-Coding-Agent-Mode"), "true"):
 		// Some coding tool, by its own word; its product names it best.
 		name, _, _ := strings.Cut(ua, "/")
@@ -105,4 +108,46 @@ func session(h http.Header, tool string) string {
 		}
 	}
 	return ""
+}
+
+// mode says how a coding tool is used; "" when it does not say.
+func mode(h http.Header, tool, userAgent string) string {
+	ua := strings.ToLower(userAgent)
+	switch tool {
+	case "claude-code":
+		switch {
+		case strings.Contains(ua, ", sdk-"):
+			return Headless
+		case strings.Contains(ua, ", cli)"):
+			return Interactive
+		}
+	case "codex":
+		for _, s := range []string{ua, strings.ToLower(h.Get("Originator"))} {
+			switch {
+			case strings.Contains(s, "codex_exec"):
+				return Headless
+			case strings.Contains(s, "codex-tui"), strings.Contains(s, "codex_cli"), strings.Contains(s, "codex_vscode"):
+				return Interactive
+			}
+		}
+	}
+	return ""
+}
+
+// maxTurnMetadata is the longest header that is read for the turn, in bytes.
+const maxTurnMetadata = 16 << 10
+
+// turn is the id of the turn, which only Codex says.
+func turn(h http.Header) string {
+	text := h.Get("X-Codex-Turn-Metadata")
+	if text == "" || len(text) > maxTurnMetadata {
+		return ""
+	}
+	var metadata struct {
+		Turn string `json:"turn_id"`
+	}
+	if json.Unmarshal([]byte(text), &metadata) != nil {
+		return ""
+	}
+	return clean(metadata.Turn, maxName)
 }

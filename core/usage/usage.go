@@ -32,6 +32,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
 // UsageTable is the table of the usage rows.
@@ -61,7 +62,7 @@ const (
 )
 
 // Source is what is known of an HTTP request. It is made once for the request,
-// by FromHeader, and shared by all calls made on its behalf; nobody changes it
+// by FromRequest, and shared by all calls made on its behalf; nobody changes it
 // after that.
 type Source struct {
 	RequestID   string
@@ -75,7 +76,19 @@ type Source struct {
 	Agent       string // sub-agent of the coding tool; "" for the main one
 	Tool        string // coding tool, such as "claude-code"; "" when the client is none
 	ToolVersion string
+	Mode        string // of the coding tool: Interactive, Headless, or "" when it does not say
+	Turn        string // of the session, as the coding tool counts
+
+	// StatusOf gives the HTTP status that this client is answered with for an
+	// error; nil leaves it to Config.StatusOf.
+	StatusOf func(apierror.Code) int
 }
+
+// What Source.Mode may be.
+const (
+	Interactive = "interactive" // a person waits
+	Headless    = "headless"    // a script or another program
+)
 
 // Start is what is known of a call before it is made.
 type Start struct {
@@ -86,11 +99,12 @@ type Start struct {
 	Groups           []string // of the requester, as the permissions saw them
 
 	// Of a model call.
-	Model            string // the name it has in this gateway
-	Provider         string // of the destination that is asked first
-	DestinationModel string // the provider's name for the model
-	Price            *Price // of that destination; nil when none is configured
-	EstimatedInput   int64  // tokens; what an interrupted call is charged
+	Op               provider.Op // "" means provider.Generate
+	Model            string      // the name it has in this gateway
+	Provider         string      // of the destination that is asked first
+	DestinationModel string      // the provider's name for the model
+	Price            *Price      // of that destination; nil when none is configured
+	EstimatedInput   int64       // tokens; what an interrupted call is charged
 	// Service is set for a call to a tool; nil for a model call.
 	Service *Service
 

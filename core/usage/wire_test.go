@@ -139,17 +139,20 @@ var update = flag.Bool("update", false, "write testdata of the current version a
 func TestOlderBodies(t *testing.T) {
 	t.Parallel()
 	const dir = "testdata"
+	first := fullRow(t) // of a program that did not know the newer fields
+	first.SchemaVersion, first.Operation, first.CodingToolMode, first.TurnID = 1, "", "", ""
 	tests := []struct {
 		file string
 		want *row
 	}{
-		{"usage-1.hex", fullRow(t)},
+		{"usage-1.hex", first},
+		{"usage-2.hex", fullRow(t)},
 	}
 	if *update {
 		r := fullRow(t)
 		r.RequestTags = map[string]string{"team": "search"} // one, for the order of a map is not kept
 		r.ServiceTags = map[string]string{"c": ""}
-		if err := os.WriteFile(filepath.Join(dir, "usage-1.hex"), []byte(hex.Dump(r.appendTo(nil))), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "usage-2.hex"), []byte(hex.Dump(r.appendTo(nil))), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -73,7 +73,7 @@ func sampleStart() Start {
 		Source: &Source{
 			RequestID: "0a5c7e9e-5a43-4a7c-9f39-58a6ef3f7a11", URL: "/ai-gateway/mlflow/v1/responses", APIType: "mlflow/v1/responses", IP: "10.1.2.3",
 			UserAgent: "claude-cli/2.1.329 (external, cli)", ContentType: "text/event-stream", Tags: map[string]string{"team": "search", "cost_centre": "42"},
-			Session: "6f1adc1e-8f56-4f2f-8a55-06a2d6a0e9f6", Agent: "a7", Tool: "claude-code", ToolVersion: "2.1.329",
+			Session: "6f1adc1e-8f56-4f2f-8a55-06a2d6a0e9f6", Agent: "a7", Tool: "claude-code", ToolVersion: "2.1.329", Mode: Interactive, Turn: "t3",
 		},
 		Time: noon, Requester: "ana@example.com", Groups: []string{"analysts", "engineers"},
 		Model: "databricks-claude-sonnet-4-5", Provider: "anthropic", DestinationModel: "claude-sonnet-4-5-20250929",
@@ -98,7 +98,7 @@ func sampleRow() *row {
 	s, o := sampleStart(), sampleOutcome()
 	r, cfg := new(row), &Config{StatusOf: statusOf, AccountID: "acme"}
 	r.begin(&s, cfg, "019ab3c8-5c8e-7a51-b1f5-0c9d5b3c7e01")
-	r.end(&o, cfg)
+	r.end(&o, cfg.StatusOf)
 	return r
 }
 

@@ -58,6 +58,9 @@ func reasoningComplete(ms []message) bool {
 // system is the instructions and the system messages before the conversation.
 func (e *encoder) system(c *dialogue.Conversation) []block {
 	var out []block
+	if e.hint.Billing != "" {
+		out = append(out, block{Type: "text", Text: e.hint.Billing})
+	}
 	if strings.TrimSpace(c.Instructions) != "" {
 		out = append(out, block{Type: "text", Text: c.Instructions})
 	}
@@ -68,7 +71,7 @@ func (e *encoder) system(c *dialogue.Conversation) []block {
 				e.lost.Add("%s", en.Part("content", i))
 			}
 			if strings.TrimSpace(p.Text) != "" {
-				out = append(out, block{Type: "text", Text: p.Text})
+				out = append(out, block{Type: "text", Text: p.Text, CacheControl: markIn(p.Raw)})
 			}
 		}
 	}
@@ -106,7 +109,9 @@ func (e *encoder) messages(c *dialogue.Conversation, keepThinking bool) ([]messa
 			if err != nil {
 				return nil, err
 			}
-			push("user", []block{{Type: "tool_result", ToolUseID: toolID(r.Call.Item.CallID), Content: content}})
+			push("user", []block{{Type: "tool_result", ToolUseID: toolID(r.Call.Item.CallID), Content: content,
+				IsError:      r.Output.Item.Status == or.StatusFailed && !slices.ContainsFunc(content, func(b block) bool { return b.Type != "text" }), // Anthropic takes only text with it
+				CacheControl: markIn(r.Output.Item.Raw)}})
 		}
 		for _, en := range t.Entries {
 			content, err := e.parts(en, "content", en.Item.Content)
@@ -153,12 +158,12 @@ func (e *encoder) said(t dialogue.Turn, keepThinking bool) (out []block, foreign
 			if it.Name == "" {
 				return nil, false, apierror.At(apierror.Invalid, en.Param()+".name", "%s is a function call without a name.", en.Param())
 			}
-			out = append(out, block{Type: "tool_use", ID: toolID(it.CallID), Name: e.names.Out(it.Name), Input: dialogue.Object(it.Arguments)})
+			out = append(out, block{Type: "tool_use", ID: toolID(it.CallID), Name: e.names.Out(it.Name), Input: dialogue.Object(it.Arguments), CacheControl: markIn(it.Raw)})
 		default:
 			for i := range it.Content {
 				switch p := &it.Content[i]; {
 				case strings.TrimSpace(p.Text) != "":
-					out = append(out, block{Type: "text", Text: p.Text})
+					out = append(out, block{Type: "text", Text: p.Text, CacheControl: markIn(p.Raw)})
 				case strings.TrimSpace(p.Refusal) != "":
 					out = append(out, block{Type: "text", Text: p.Refusal})
 				case p.Type != or.PartOutputText && p.Type != or.PartInputText && p.Type != or.PartRefusal:

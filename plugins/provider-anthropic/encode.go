@@ -22,6 +22,7 @@ type encoder struct {
 	set     settings
 	model   family
 	names   *dialogue.Names
+	hint    hint
 	lost    dialogue.Lost
 }
 
@@ -50,6 +51,7 @@ func (e *encoder) encode(model string) (*messagesRequest, error) {
 	}
 	e.sampling(m)
 	e.rest(m)
+	e.cache(m)
 	return m, nil
 }
 
@@ -59,6 +61,9 @@ func (e *encoder) tools(c *dialogue.Conversation) ([]toolParam, *toolChoice, err
 	var tools []toolParam
 	var known []string
 	choice := e.request.ToolChoice
+	if kind := hostedChoice(choice); kind != "" {
+		return nil, nil, apierror.At(apierror.Unsupported, "tool_choice", "tool_choice demands the tool %q, which this model's provider does not serve in this way. Declare a function for it, or choose another model.", kind)
+	}
 	for i := range e.request.Tools {
 		t := &e.request.Tools[i]
 		if t.Type != "function" {
@@ -79,7 +84,7 @@ func (e *encoder) tools(c *dialogue.Conversation) ([]toolParam, *toolChoice, err
 		if t.Strict != nil && *t.Strict {
 			e.lost.Add("tools[%d].strict", i)
 		}
-		tools = append(tools, toolParam{Name: e.names.Out(t.Name), Description: t.Description, InputSchema: schema})
+		tools = append(tools, toolParam{Name: e.names.Out(t.Name), Description: t.Description, InputSchema: schema, CacheControl: markIn(t.Raw)})
 	}
 	if choice != nil {
 		for _, name := range append(slices.Clone(choice.Names), choice.Name) {
@@ -109,6 +114,18 @@ func (e *encoder) tools(c *dialogue.Conversation) ([]toolParam, *toolChoice, err
 		tc.Type = "any"
 	}
 	return tools, tc, nil
+}
+
+// hostedChoice is the type of tool that c demands when that is no function.
+func hostedChoice(c *or.ToolChoice) string {
+	if c == nil || c.Mode != "required" || c.Name != "" || len(c.Names) > 0 || len(c.Raw) == 0 || c.Raw[0] != '{' {
+		return ""
+	}
+	var t struct {
+		Type string `json:"type"`
+	}
+	_ = json.Unmarshal(c.Raw, &t) // it was parsed before
+	return t.Type
 }
 
 // pastTools declares the functions that the history calls, and forbids to call
@@ -142,7 +159,11 @@ func (e *encoder) reasoning(m *messagesRequest) {
 		m.MaxTokens = min(*r.MaxOutputTokens, f.maxOutput)
 	}
 	want := r.Reasoning
-	if want == nil || want.Effort == "" && want.Summary == "" {
+	if want == nil {
+		want = &or.Reasoning{}
+	}
+	thinks := e.hint.Thinking == "enabled" || e.hint.Thinking == "adaptive"
+	if *want == (or.Reasoning{}) && !thinks {
 		return
 	}
 	if want.Effort == "none" {
@@ -154,7 +175,11 @@ func (e *encoder) reasoning(m *messagesRequest) {
 		}
 		return
 	}
-	if word := f.effortWord(want.Effort); word != "" {
+	word := f.effortWord(want.Effort)
+	if word != "" && e.hint.Effort == "max" && f.thinking == adaptive {
+		word = "max"
+	}
+	if word != "" {
 		m.OutputConfig = &outputConfig{Effort: word}
 	}
 	forced := m.ToolChoice != nil && (m.ToolChoice.Type == "any" || m.ToolChoice.Type == "tool")
@@ -176,8 +201,13 @@ func (e *encoder) reasoning(m *messagesRequest) {
 	if !said && e.set.MaxTokens == 0 {
 		m.MaxTokens = min(m.MaxTokens+budget, f.maxOutput)
 	}
-	// Thinking counts against max_tokens: leave a quarter for the answer.
-	if budget = min(budget, m.MaxTokens/4*3); budget < minBudget {
+	// Thinking counts against max_tokens: leave a quarter for the answer, unless
+	// the client itself said how much.
+	budget = min(budget, m.MaxTokens/4*3)
+	if e.hint.Thinking == "enabled" && e.hint.Budget >= minBudget {
+		budget = min(e.hint.Budget, m.MaxTokens-1)
+	}
+	if budget < minBudget {
 		e.loseReasoning(m)
 		return
 	}
@@ -185,6 +215,9 @@ func (e *encoder) reasoning(m *messagesRequest) {
 }
 
 func (e *encoder) loseReasoning(m *messagesRequest) {
+	if e.request.Reasoning == nil {
+		return
+	}
 	if e.request.Reasoning.Effort != "" && m.OutputConfig == nil {
 		e.lost.Add("reasoning.effort")
 	}
@@ -261,7 +294,8 @@ func (e *encoder) sampling(m *messagesRequest) {
 	for _, x := range r.Extra {
 		k, err := strconv.ParseInt(string(x.Value), 10, 64)
 		switch {
-		case string(x.Value) == "null":
+		case string(x.Value) == "null", x.Name == "stream_options", // about our own stream, not the provider's
+			x.Name == hintName, x.Name == "openai", x.Name == "gemini": // what fronts tell the translator of their own family
 		case x.Name == "top_k" && err == nil && k > 0 && free:
 			m.TopK = &k
 		default:
@@ -280,11 +314,16 @@ func (e *encoder) rest(m *messagesRequest) {
 		}
 		m.StopSequences = append(m.StopSequences, s)
 	}
-	if r.SafetyIdentifier != "" {
+	switch {
+	case e.hint.UserID != "":
+		m.Metadata = &metadata{UserID: e.hint.UserID}
+	case r.SafetyIdentifier != "":
 		m.Metadata = &metadata{UserID: r.SafetyIdentifier}
 	}
 	switch r.ServiceTier {
-	case "", "default":
+	case "":
+	case "default":
+		m.ServiceTier = "standard_only"
 	case "auto":
 		m.ServiceTier = "auto"
 	default:

@@ -28,6 +28,7 @@ type family struct {
 	verbatim   bool   // shows its thinking itself, not a summary of it
 	sampling   bool   // takes temperature, top_p and top_k
 	schema     bool   // takes output_config.format
+	cache      bool   // keeps what it has read, where it is told to
 	maxOutput  int64  // most tokens an answer may have
 }
 
@@ -48,14 +49,14 @@ func familyOf(model string, s settings) family {
 	} else if m := oldName.FindStringSubmatch(name); m != nil {
 		v = number(m[1], m[2])
 	}
-	f := family{thinking: adaptive, effort: true, top: "xhigh", schema: true, maxOutput: math.MaxInt64}
+	f := family{thinking: adaptive, effort: true, top: "xhigh", schema: true, cache: true, maxOutput: math.MaxInt64}
 	switch {
 	case v < 305:
 		f = family{thinking: noThinking, sampling: true, maxOutput: 4096}
 	case v < 307:
-		f = family{thinking: noThinking, sampling: true, maxOutput: 8192}
+		f = family{thinking: noThinking, sampling: true, cache: true, maxOutput: 8192}
 	case v < 406:
-		f = family{thinking: budgetThinking, sampling: true, maxOutput: 64000}
+		f = family{thinking: budgetThinking, sampling: true, cache: true, maxOutput: 64000}
 		f.verbatim = v < 400
 		f.schema = v == 405
 		if line == "opus" {
@@ -83,6 +84,7 @@ func familyOf(model string, s settings) family {
 	case string(budgetThinking), string(noThinking):
 		f.thinking = thinkingMode(s.Thinking)
 	}
+	f.cache = f.cache && s.Cache != "never"
 	switch s.Schema {
 	case "always":
 		f.schema = true

@@ -5,7 +5,7 @@ import "encoding/json"
 // The body of POST v1/messages: the part of it that we send.
 type messagesRequest struct {
 	Model         string        `json:"model"`
-	MaxTokens     int64         `json:"max_tokens"`
+	MaxTokens     int64         `json:"max_tokens,omitempty"` // always there but where tokens are only counted
 	System        []block       `json:"system,omitempty"`
 	Messages      []message     `json:"messages"`
 	Tools         []toolParam   `json:"tools,omitempty"`
@@ -44,10 +44,13 @@ type block struct {
 
 	ToolUseID string  `json:"tool_use_id,omitempty"` // tool_result
 	Content   []block `json:"content,omitempty"`
+	IsError   bool    `json:"is_error,omitempty"`
 
 	Thinking  *string `json:"thinking,omitempty"` // thinking; "" when the provider keeps it to itself
 	Signature string  `json:"signature,omitempty"`
 	Data      string  `json:"data,omitempty"` // redacted_thinking
+
+	CacheControl *mark `json:"cache_control,omitempty"` // any but thinking
 }
 
 func (b *block) isThinking() bool { return b.Type == "thinking" || b.Type == "redacted_thinking" }
@@ -64,6 +67,8 @@ type toolParam struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description,omitempty"`
 	InputSchema json.RawMessage `json:"input_schema"`
+
+	CacheControl *mark `json:"cache_control,omitempty"`
 }
 
 type toolChoice struct {

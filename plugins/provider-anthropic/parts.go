@@ -36,6 +36,7 @@ func (e *encoder) parts(en dialogue.Entry, list string, parts []or.Part) ([]bloc
 			return nil, err
 		}
 		if ok {
+			b.CacheControl = markIn(p.Raw)
 			out = append(out, b)
 		}
 	}

@@ -28,6 +28,9 @@ func strict(body []byte) error {
 		"temperature", "top_p", "top_k", "stop_sequences", "stream", "metadata", "service_tier"); err != nil {
 		return err
 	}
+	if n := strings.Count(string(body), `"cache_control":{"type":"ephemeral"`); n > 4 {
+		return fmt.Errorf("a maximum of 4 blocks with cache_control may be provided, found %d", n)
+	}
 	limit, _ := m["max_tokens"].(float64)
 	if limit < 1 {
 		return errors.New("max_tokens: must be at least 1")
@@ -60,7 +63,7 @@ func strictTools(m map[string]any, thinks bool) error {
 	var names []string
 	for _, t := range tools {
 		t := t.(map[string]any)
-		if err := keys("tool", t, "name", "description", "input_schema"); err != nil {
+		if err := keys("tool", t, "name", "description", "input_schema", "cache_control"); err != nil {
 			return err
 		}
 		name, _ := t["name"].(string)
@@ -172,8 +175,8 @@ func th(m map[string]any) any { return m["thinking"].(map[string]any)["type"] }
 // strictBlock checks the members of a block.
 func strictBlock(at string, b map[string]any) error {
 	allowed := map[string][]string{
-		"text": {"text"}, "image": {"source"}, "document": {"source", "title"}, "tool_use": {"id", "name", "input"},
-		"tool_result": {"tool_use_id", "content"}, "thinking": {"thinking", "signature"}, "redacted_thinking": {"data"},
+		"text": {"text", "cache_control"}, "image": {"source", "cache_control"}, "document": {"source", "title", "cache_control"}, "tool_use": {"id", "name", "input", "cache_control"},
+		"tool_result": {"tool_use_id", "content", "is_error", "cache_control"}, "thinking": {"thinking", "signature"}, "redacted_thinking": {"data"},
 	}
 	typ, _ := b["type"].(string)
 	if err := keys(at, b, append([]string{"type"}, allowed[typ]...)...); err != nil || allowed[typ] == nil {

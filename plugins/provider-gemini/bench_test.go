@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,4 +46,44 @@ func BenchmarkDecodeChunk(b *testing.B) {
 		n += chunks
 	}
 	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(n), "cpu-ns/chunk")
+}
+
+func BenchmarkWriteChunk(b *testing.B) {
+	s, err := accepted(b, "streamGenerateContent", "alt=sse", `{"contents":[{"parts":[{"text":"Hi"}]}]}`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const chunks = 1000
+	usage := &or.Usage{Input: 12, Output: 34}
+	b.ReportAllocs()
+	n, before := 0, cpu(b)
+	for b.Loop() {
+		r := &reply{c: s, w: io.Discard}
+		for range chunks {
+			r.event(or.Event{Type: or.EventTextDelta, Delta: " and another word or two", Usage: usage})
+			if err := r.send(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		n += chunks
+	}
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(n), "cpu-ns/chunk")
+}
+
+// BenchmarkAccept reads a request as long as those of Gemini CLI.
+func BenchmarkAccept(b *testing.B) {
+	declaration := `{"name":"f%","description":"` + strings.Repeat("What it does, at some length. ", 20) + `","parametersJsonSchema":{"type":"object","properties":{"path":{"type":"string","description":"where"},"n":{"type":"integer"}},"required":["path"]}}`
+	var tools []string
+	for i := range 20 {
+		tools = append(tools, strings.Replace(declaration, "%", string(rune('a'+i)), 1))
+	}
+	body := `{"contents":[{"role":"user","parts":[{"text":"Hi"}]}],"systemInstruction":{"role":"user","parts":[{"text":"` + strings.Repeat("Be an agent, and a good one. ", 900) +
+		`"}]},"tools":[{"functionDeclarations":[` + strings.Join(tools, ",") + `]}],"generationConfig":{"temperature":1,"topP":0.95,"topK":64,"thinkingConfig":{"includeThoughts":true}}}`
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := accepted(b, "streamGenerateContent", "alt=sse", body); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -51,9 +51,10 @@ type functionResponse struct {
 	Response output `json:"response"`
 }
 
-// output is what a function gave. Gemini wants an object.
+// output is what a function gave, or its error. Gemini wants an object.
 type output struct {
-	Output string `json:"output"`
+	Output *string `json:"output,omitempty"`
+	Error  string  `json:"error,omitempty"`
 }
 
 type tool struct {

@@ -207,8 +207,15 @@ func (e *encoder) said(t dialogue.Turn) ([]part, error) {
 // beside it.
 func (e *encoder) response(r dialogue.Result) (*functionResponse, []part, error) {
 	call, o := r.Call.Item, r.Output.Item.Output
-	f := &functionResponse{ID: nativeID(call.CallID), Name: e.names.Out(call.Name), Response: output{o.Text}}
+	f := &functionResponse{ID: nativeID(call.CallID), Name: e.names.Out(call.Name)}
+	say := func(text string) {
+		f.Response.Output = &text
+		if r.Output.Item.Status == or.StatusFailed {
+			f.Response = output{Error: text}
+		}
+	}
 	if o.Parts == nil {
+		say(o.Text)
 		return f, nil, nil
 	}
 	parts, err := e.parts(r.Output, "output", o.Parts)
@@ -221,7 +228,7 @@ func (e *encoder) response(r dialogue.Result) (*functionResponse, []part, error)
 			files = append(files, p)
 		}
 	}
-	f.Response.Output = strings.Join(texts, "\n")
+	say(strings.Join(texts, "\n"))
 	return f, files, err
 }
 

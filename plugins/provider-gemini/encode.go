@@ -23,6 +23,13 @@ type encoder struct {
 	model   family
 	names   *dialogue.Names
 	lost    dialogue.Lost
+	own     ownMembers
+}
+
+// ownMembers are what our front hands to us beside the inner language: the
+// member "gemini" of a request.
+type ownMembers struct {
+	ThinkingBudget *int64 `json:"thinking_budget,omitempty"` // of which the effort is only the nearest
 }
 
 func (e *encoder) encode() (*generateRequest, error) {
@@ -182,6 +189,12 @@ func (e *encoder) sampling() *generationConfig {
 		k, err := strconv.ParseInt(string(x.Value), 10, 64)
 		switch {
 		case string(x.Value) == "null":
+		case x.Name == "openai", x.Name == "anthropic": // what only these providers can use
+		case x.Name == dialect:
+			e.own = ownMembers{}
+			if json.Unmarshal(x.Value, &e.own) != nil {
+				e.lost.Add("%s", x.Name)
+			}
 		case x.Name == "top_k" && err == nil && k > 0:
 			c.TopK = &k
 		default:
@@ -230,7 +243,10 @@ func (e *encoder) format(c *generationConfig, withTools bool) error {
 // the model.
 func (e *encoder) thinking() *thinkingConfig {
 	want, f := e.request.Reasoning, e.model
-	if want == nil || want.Effort == "" && want.Summary == "" {
+	if want == nil {
+		want = &or.Reasoning{}
+	}
+	if want.Effort == "" && want.Summary == "" && e.own == (ownMembers{}) {
 		return nil
 	}
 	effort := want.Effort
@@ -245,6 +261,12 @@ func (e *encoder) thinking() *thinkingConfig {
 	}
 	c := &thinkingConfig{IncludeThoughts: want.Summary != "" && effort != "none"}
 	switch {
+	case e.own.ThinkingBudget != nil && *e.own.ThinkingBudget != 0 && f.thinking == budgetThinking:
+		budget := int64(-1) // leaves it to the model
+		if n := *e.own.ThinkingBudget; n > 0 {
+			budget = min(max(n, f.least), f.most)
+		}
+		c.ThinkingBudget = &budget
 	case effort == "":
 	case f.thinking == levelThinking:
 		if c.ThinkingLevel = f.levels[effort]; c.ThinkingLevel == "" || effort == "none" {

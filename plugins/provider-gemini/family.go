@@ -22,7 +22,7 @@ type family struct {
 	least      int64             // smallest thinkingBudget beside 0
 	most       int64             // largest thinkingBudget
 	off        bool              // thinking can be switched off
-	signed     bool              // refuses calls of the turn under way that lack their thoughtSignature
+	signed     bool              // signs the calls of the turn under way, and wants the signatures back
 	penalties  bool              // takes presencePenalty and frequencyPenalty
 	formatWith bool              // takes an output format together with functions
 }
@@ -45,7 +45,7 @@ func familyOf(model string, s settings) family {
 	case v >= 300:
 		f.thinking, f.signed, f.formatWith, f.penalties, f.off = levelThinking, true, true, false, false
 	case v >= 205:
-		f.thinking, f.penalties = budgetThinking, false
+		f.thinking, f.signed, f.penalties = budgetThinking, true, false
 	}
 	switch {
 	case pro:

@@ -1,5 +1,6 @@
 // Command provider-gemini translates turns to Google's Gemini API
-// (generateContent), and its replies back.
+// (generateContent), and its replies back. It is also the front for clients
+// that speak that API, such as Gemini CLI: the surface /gemini.
 package main
 
 import (
@@ -16,7 +17,7 @@ func main() { provider.Serve(manifest, translator{}) }
 var manifest = provider.Manifest{
 	Name:       "gemini",
 	Version:    "0.1.0",
-	Ops:        []provider.Op{provider.Generate},
+	Ops:        []provider.Op{provider.Generate, provider.CountTokens, provider.Embed},
 	BaseURL:    "https://generativelanguage.googleapis.com",
 	Credential: provider.Credential{Scheme: "header", Name: "x-goog-api-key"},
 	RequestIDs: []string{"x-goog-request-id", "x-request-id"},
@@ -28,4 +29,40 @@ var manifest = provider.Manifest{
 		{Path: "usageMetadata.candidatesTokenCount", Count: provider.OutputTokens, Op: provider.Last},
 		{Path: "usageMetadata.thoughtsTokenCount", Count: provider.Reasoning, Op: provider.Last},
 	}},
+	Dialects: []provider.Dialect{{
+		Name:      dialect,
+		Errors:    "gemini",
+		Failures:  []string{"error"},
+		Ping:      "\n\n", // Google's client library stumbles over comments, and skips empty lines
+		State:     true,
+		MaxTokens: []string{"generationConfig.maxOutputTokens", "generation_config.max_output_tokens"},
+		Text:      []string{"candidates.content.parts.text"},
+	}},
+	Surfaces: []provider.Surface{{
+		Name:   "gemini",
+		Base:   "/gemini",
+		Probes: []string{"", "/"},
+		Models: "/v1beta/models",
+		Routes: routes("/v1beta", "/v1"),
+	}},
+	Natives: []provider.Native{
+		{Dialect: dialect, Op: provider.Generate, Path: "v1beta/models/{model}:generateContent", StreamPath: "v1beta/models/{model}:streamGenerateContent"},
+		{Dialect: dialect, Op: provider.CountTokens, Path: "v1beta/models/{model}:countTokens"},
+	},
+}
+
+// routes are the methods of a model below each version of the API.
+func routes(versions ...string) []provider.SurfaceRoute {
+	var all []provider.SurfaceRoute
+	for _, v := range versions {
+		for _, r := range []provider.SurfaceRoute{
+			{Path: ":generateContent", Op: provider.Generate, Stream: provider.StreamNever},
+			{Path: ":streamGenerateContent", Op: provider.Generate, Stream: provider.StreamAlways},
+			{Path: ":countTokens", Op: provider.CountTokens, Stream: provider.StreamNever},
+		} {
+			r.Path, r.Dialect = v+"/models/{model}"+r.Path, dialect
+			all = append(all, r)
+		}
+	}
+	return all
 }

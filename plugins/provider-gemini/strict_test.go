@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,9 @@ import (
 // how the body was made.
 func strict(model string, body []byte) error {
 	var g map[string]any
-	if err := json.Unmarshal(body, &g); err != nil {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	if err := d.Decode(&g); err != nil {
 		return err
 	}
 	if err := keys("body", g, "systemInstruction", "contents", "tools", "toolConfig", "safetySettings", "generationConfig"); err != nil {
@@ -56,7 +59,7 @@ func strict(model string, body []byte) error {
 		return errors.New("this model does not think")
 	case th["thinkingLevel"] != nil && (!three || th["thinkingBudget"] != nil), th["thinkingBudget"] != nil && three:
 		return fmt.Errorf("thinkingConfig %v for %s", th, model)
-	case th["thinkingBudget"] != nil && th["thinkingBudget"] == 0.0 && strings.Contains(model, "pro"):
+	case th["thinkingBudget"] == json.Number("0") && strings.Contains(model, "pro"):
 		return errors.New("this model only works in thinking mode")
 	case three && strings.Contains(model, "3-pro") && (th["thinkingLevel"] == "MINIMAL" || th["thinkingLevel"] == "MEDIUM"):
 		return fmt.Errorf("thinking level %v is not supported", th["thinkingLevel"])

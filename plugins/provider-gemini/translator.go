@@ -60,26 +60,15 @@ type exchange struct {
 
 // Begin translates a request to generateContent or streamGenerateContent.
 func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, error) {
-	if t.Op != provider.Generate || t.Request == nil {
+	if t.Op == provider.Embed && t.Embed != nil {
+		return beginEmbed(t)
+	}
+	if t.Op != provider.Generate && t.Op != provider.CountTokens || t.Request == nil {
 		return nil, apierror.New(apierror.Unsupported, "The gemini translator cannot do %q. Choose a model of another provider for it.", t.Op)
 	}
-	s := settings{}
-	if len(t.Account.Settings) > 0 {
-		d := json.NewDecoder(bytes.NewReader(t.Account.Settings))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&s); err != nil {
-			return nil, fmt.Errorf("provider %q: settings: %w", t.Account.Name, err)
-		}
-	}
-	if s.Version == "" {
-		s.Version = "v1beta"
-	}
-	path := t.Model
-	if !modelPath.MatchString(path) {
-		return nil, fmt.Errorf("provider %q: %q is no name of a Gemini model", t.Account.Name, t.Model)
-	}
-	if !strings.Contains(path, "/") {
-		path = "models/" + path
+	s, path, err := destination(t)
+	if err != nil {
+		return nil, err
 	}
 	e := &encoder{
 		request: t.Request,
@@ -92,18 +81,19 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		return nil, err
 	}
 	g.SafetySettings = s.Safety
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(g); err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+	if t.Op == provider.CountTokens {
+		return beginCount(path, s, g, e.lost)
+	}
+	body, err := encoded(g)
+	if err != nil {
+		return nil, err
 	}
 	x := &exchange{account: t.Account.Name, names: e.names}
 	x.up = provider.Upstream{
 		Method: http.MethodPost,
 		Path:   s.Version + "/" + path + ":generateContent",
 		Header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}},
-		Body:   bytes.TrimSuffix(body.Bytes(), []byte("\n")),
+		Body:   body,
 		Stream: t.Request.Stream,
 		Lost:   e.lost,
 	}
@@ -117,6 +107,38 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 }
 
 func (x *exchange) Upstream() *provider.Upstream { return &x.up }
+
+// destination reads the account's settings and the model's path: models/NAME,
+// or another path as it stands.
+func destination(t provider.Turn) (settings, string, error) {
+	s := settings{Version: "v1beta"}
+	if len(t.Account.Settings) > 0 {
+		d := json.NewDecoder(bytes.NewReader(t.Account.Settings))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&s); err != nil {
+			return s, "", fmt.Errorf("provider %q: settings: %w", t.Account.Name, err)
+		}
+	}
+	path := t.Model
+	if !modelPath.MatchString(path) {
+		return s, "", fmt.Errorf("provider %q: %q is no name of a Gemini model", t.Account.Name, t.Model)
+	}
+	if !strings.Contains(path, "/") {
+		path = "models/" + path
+	}
+	return s, path, nil
+}
+
+// encoded is a body's JSON.
+func encoded(v any) ([]byte, error) {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	return bytes.TrimSuffix(body.Bytes(), []byte("\n")), nil
+}
 
 // fits are the letters of a function's name.
 func fits(c byte, first bool) bool {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,6 +41,37 @@ func BenchmarkChunk(b *testing.B) {
 						b.Fatal(err)
 					}
 					_ = e
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkWrite says what writing one delta to a client costs: ns/op is per
+// delta.
+func BenchmarkWrite(b *testing.B) {
+	const deltas = 2000
+	bodies := map[string]string{routeChat: `{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}`, routeResponses: `{"model":"m","stream":true,"input":"x"}`}
+	for route, body := range bodies {
+		b.Run(route[1:], func(b *testing.B) {
+			b.ReportAllocs()
+			for n := 0; n < b.N; n += deltas {
+				d, err := translator{}.Accept(b.Context(), provider.ClientRequest{Surface: "openai", Route: route, Body: []byte(body)})
+				if err != nil {
+					b.Fatal(err)
+				}
+				events := func(yield func(or.Event, error) bool) {
+					out := provider.NewOutput(func(e or.Event, err error) bool {
+						e.More = !e.IsTerminal()
+						return yield(e, err)
+					})
+					for range deltas {
+						out.Text("word and ")
+					}
+					out.Finish(or.Terminal{Status: or.StatusCompleted})
+				}
+				if err := d.Write(b.Context(), events, io.Discard); err != nil {
+					b.Fatal(err)
 				}
 			}
 		})

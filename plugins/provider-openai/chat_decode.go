@@ -26,7 +26,7 @@ var _ dialect = (*chat)(nil)
 
 func (c *chat) event(v *fastjson.Value) bool {
 	c.meta(v)
-	c.usage(v)
+	c.readUsage(v)
 	for _, choice := range v.GetArray("choices") {
 		if choice.GetInt("index") != 0 {
 			continue
@@ -80,7 +80,7 @@ func (c *chat) delta(v *fastjson.Value) bool {
 	}
 	for _, name := range []string{"reasoning_content", "reasoning"} {
 		if s := v.GetStringBytes(name); len(s) > 0 {
-			if !c.out.Reasoning(string(s)) {
+			if !tell(s, c.out.Reasoning) {
 				return false
 			}
 			break
@@ -108,10 +108,10 @@ func (c *chat) content(v *fastjson.Value) bool {
 		return true
 	}
 	if v.Type() == fastjson.TypeString {
-		return c.out.Text(text(v))
+		return tell(v.GetStringBytes(), c.out.Text)
 	}
 	for _, p := range v.GetArray() {
-		if !c.out.Text(text(p, "text")) {
+		if !tell(p.GetStringBytes("text"), c.out.Text) {
 			return false
 		}
 	}
@@ -129,7 +129,7 @@ func (c *chat) call(v *fastjson.Value) bool {
 	}
 	if !open.named && name != "" {
 		open.named = true
-		if !c.out.Call(open.key, c.callID(open.id, at), name) {
+		if !c.out.Call(open.key, c.callID(open.id, at), c.x.names.Back(name)) {
 			return false
 		}
 	}
@@ -140,7 +140,7 @@ func (c *chat) call(v *fastjson.Value) bool {
 	if args.Type() != fastjson.TypeString { // an object where a string should be
 		return c.out.Arguments(open.key, string(args.MarshalTo(nil)))
 	}
-	return c.out.Arguments(open.key, text(args))
+	return tell(args.GetStringBytes(), func(s string) bool { return c.out.Arguments(open.key, s) })
 }
 
 func (c *chat) find(v *fastjson.Value, id, name string) int {
@@ -164,9 +164,9 @@ func (c *chat) find(v *fastjson.Value, id, name string) int {
 	return len(c.calls) - 1
 }
 
-// usage reads the counts, which may come with any chunk, or in a last one
+// readUsage reads the counts, which may come with any chunk, or in a last one
 // without choices.
-func (c *chat) usage(v *fastjson.Value) {
+func (c *chat) readUsage(v *fastjson.Value) {
 	u := v.Get("usage")
 	if u == nil || u.Type() != fastjson.TypeObject {
 		u = v.Get("x_groq", "usage")
@@ -180,5 +180,5 @@ func (c *chat) usage(v *fastjson.Value) {
 	if reasoning > 0 && u.GetInt64("total_tokens") == prompt+completion+reasoning {
 		completion += reasoning // a server that counts them apart
 	}
-	c.out.Usage(count(prompt, cached, completion, reasoning))
+	c.usage(count(prompt, cached, completion, reasoning))
 }

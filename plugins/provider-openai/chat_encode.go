@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -132,9 +133,12 @@ func (e *encoder) chat() (*chatBody, error) {
 		return nil, err
 	}
 	b := &chatBody{
-		Model: e.model, Temperature: r.Temperature, TopP: r.TopP, PresencePenalty: r.PresencePenalty, FrequencyPenalty: r.FrequencyPenalty,
-		Stop: r.Stop, Stream: r.Stream,
+		Model: e.model, Stop: r.Stop, Stream: r.Stream, ReasoningEffort: e.effort(),
 	}
+	takes := e.sampling(b.ReasoningEffort)
+	b.Temperature, b.TopP = e.sample(takes, "temperature", r.Temperature, 1), e.sample(takes, "top_p", r.TopP, 1)
+	b.PresencePenalty = e.sample(takes, "presence_penalty", r.PresencePenalty, 0)
+	b.FrequencyPenalty = e.sample(takes, "frequency_penalty", r.FrequencyPenalty, 0)
 	for len(b.Stop) > maxStop {
 		e.lost.Add("stop[%d]", len(b.Stop)-1)
 		b.Stop = b.Stop[:len(b.Stop)-1]
@@ -148,7 +152,6 @@ func (e *encoder) chat() (*chatBody, error) {
 		b.MaxCompletionTokens = r.MaxOutputTokens
 	}
 	if r.Reasoning != nil {
-		b.ReasoningEffort = r.Reasoning.Effort
 		e.lose("reasoning.summary", r.Reasoning.Summary != "")
 	}
 	if err := e.chatFormat(b); err != nil {
@@ -161,7 +164,7 @@ func (e *encoder) chat() (*chatBody, error) {
 		e.lose("safety_identifier", r.SafetyIdentifier != "")
 		e.lose("prompt_cache_key", r.PromptCacheKey != "")
 	} else {
-		b.ServiceTier, b.SafetyIdentifier, b.PromptCacheKey = r.ServiceTier, r.SafetyIdentifier, r.PromptCacheKey
+		b.ServiceTier, b.SafetyIdentifier, b.PromptCacheKey = r.ServiceTier, r.SafetyIdentifier, e.sessionKey()
 	}
 	e.chatTools(b)
 	e.messages(b, c)
@@ -214,7 +217,7 @@ func (e *encoder) chatTools(b *chatBody) {
 		if strict != nil && !*strict {
 			strict = nil // the default; some servers refuse the field
 		}
-		b.Tools = append(b.Tools, chatTool{"function", chatFunction{t.Name, t.Description, schema(t.Parameters), strict}})
+		b.Tools = append(b.Tools, chatTool{"function", chatFunction{e.names.Out(t.Name), t.Description, e.schema(t.Parameters, fmt.Sprintf("tools[%d].parameters", i)), strict}})
 	}
 	if len(b.Tools) == 0 {
 		return
@@ -223,11 +226,11 @@ func (e *encoder) chatTools(b *chatBody) {
 	switch {
 	case choice == nil:
 	case choice.Name != "":
-		b.ToolChoice = chatNamed{"function", functionName{choice.Name}}
+		b.ToolChoice = chatNamed{"function", functionName{e.names.Out(choice.Name)}}
 	case allowed && !e.compatible():
 		a := chatAllowed{"allowed_tools", chatAllowedInner{Mode: choice.Mode}}
 		for _, n := range choice.Names {
-			a.AllowedTools.Tools = append(a.AllowedTools.Tools, chatNamed{"function", functionName{n}})
+			a.AllowedTools.Tools = append(a.AllowedTools.Tools, chatNamed{"function", functionName{e.names.Out(n)}})
 		}
 		b.ToolChoice = a
 	default:
@@ -263,6 +266,10 @@ func (e *encoder) messages(b *chatBody, c *dialogue.Conversation) {
 			b.Messages = append(b.Messages, &chatMessage{Role: "user", Content: pictures})
 		}
 		for _, m := range t.Entries {
+			if e.compatible() && m.Item.Role != "user" {
+				e.framed(b, m) // their templates take a system message at the start only
+				continue
+			}
 			e.message(b, m)
 		}
 	}
@@ -275,6 +282,19 @@ func (e *encoder) message(b *chatBody, m dialogue.Entry) {
 	}
 }
 
+// framed says a system message of mid-conversation as the user.
+func (e *encoder) framed(b *chatBody, m dialogue.Entry) {
+	var all []string
+	for _, p := range e.chatParts(m.Item.Content, m, "content") {
+		if t, ok := p.(textPart); ok {
+			all = append(all, t.Text)
+		}
+	}
+	if len(all) > 0 {
+		b.Messages = append(b.Messages, &chatMessage{Role: "user", Content: "<system_message>\n" + strings.Join(all, "\n\n") + "\n</system_message>"})
+	}
+}
+
 // modelTurn puts what the model said and called into one message: its calls
 // must stand in the message right before their results.
 func (e *encoder) modelTurn(b *chatBody, t dialogue.Turn) {
@@ -284,7 +304,7 @@ func (e *encoder) modelTurn(b *chatBody, t dialogue.Turn) {
 		it := entry.Item
 		switch it.Type {
 		case or.TypeFunctionCall:
-			m.ToolCalls = append(m.ToolCalls, chatCall{callID(it.CallID), "function", chatCallBody{it.Name, it.Arguments}})
+			m.ToolCalls = append(m.ToolCalls, chatCall{callID(it.CallID), "function", chatCallBody{e.names.Out(it.Name), it.Arguments}})
 		case or.TypeMessage:
 			e.lose(entry.Param()+".phase", it.Phase != "")
 			for i, p := range it.Content {

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/valyala/fastjson"
 
@@ -18,8 +20,9 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/sse"
 )
 
-// maxBody bounds a reply that is not streamed.
-const maxBody = 64 << 20
+// maxBody bounds a reply that is not streamed: what is longer does not fit the
+// frames behind it anyway.
+const maxBody = 32 << 20
 
 // dialect decodes one of the two APIs.
 type dialect interface {
@@ -32,7 +35,9 @@ type dialect interface {
 // them it is, the reply itself says best.
 func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Event, error] {
 	return func(yield func(or.Event, error) bool) {
-		d := &decoder{x: x, out: provider.NewOutput(yield), header: r.Header}
+		g := &gate{guard{load: &process, ctx: ctx}, yield}
+		defer g.release()
+		d := &decoder{x: x, out: provider.NewOutput(g.emit), guard: &g.guard, header: r.Header}
 		if r.Status < 200 || r.Status > 299 {
 			d.out.Fail(refused(r))
 			return
@@ -42,10 +47,12 @@ func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Ev
 			api = &chat{decoder: d}
 		}
 		switch typ := r.Header.Get("Content-Type"); {
-		case strings.HasPrefix(typ, "text/event-stream"), x.up.Stream && !strings.HasPrefix(typ, "application/json"):
+		case !strings.HasPrefix(typ, "text/event-stream") && (!x.up.Stream || strings.HasPrefix(typ, "application/json")):
+			d.whole(ctx, r.Body, api)
+		case x.chat:
 			d.stream(ctx, r.Body, api)
 		default:
-			d.whole(ctx, r.Body, api)
+			d.stream(ctx, newElider(r.Body), api)
 		}
 	}
 }
@@ -54,9 +61,12 @@ func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Ev
 type decoder struct {
 	x      *exchange
 	out    *provider.Output
+	guard  *guard
 	header http.Header
 	model  string
 	tier   string
+
+	counted bool // the provider has said the usage
 }
 
 func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
@@ -88,31 +98,35 @@ func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
 			return
 		}
 		if e := v.Get("error"); e != nil && e.Type() == fastjson.TypeObject {
-			d.out.Fail(said(e, 0, d.header))
+			d.fail(said(e, 0, d.header))
 			return
 		}
 		if !api.event(v) {
 			return
 		}
+		if len(ev.Data) > keepParser {
+			p = fastjson.Parser{}
+		}
 	}
 }
 
+// keepParser is how many bytes a parser may have read to be kept.
+const keepParser = 256 << 10
+
 func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
-	b, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	v, err := parseWhole(counter{io.LimitReader(body, maxBody+1), d.guard})
 	switch {
 	case ctx.Err() != nil:
 		d.canceled(ctx)
 		return
+	case errors.Is(err, errLoad):
+		d.out.Fail(errLoad)
+		return
+	case errors.Is(err, errGarbage):
+		d.garbage(err)
+		return
 	case err != nil:
 		d.cut(err)
-		return
-	case len(b) > maxBody:
-		d.garbage(errors.New("reply too large"))
-		return
-	}
-	v, err := fastjson.ParseBytes(dialogue.Mend(b))
-	if err != nil || v.Type() != fastjson.TypeObject {
-		d.garbage(err)
 		return
 	}
 	if e := v.Get("error"); e != nil && e.Type() == fastjson.TypeObject {
@@ -120,6 +134,42 @@ func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
 		return
 	}
 	api.whole(v)
+}
+
+var errGarbage = errors.New("not the JSON of its API")
+
+// parseWhole reads a body and parses it. The bytes are let go before anything
+// is made of what they say.
+func parseWhole(body io.Reader) (*fastjson.Value, error) {
+	b, err := io.ReadAll(body)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(b) > maxBody:
+		return nil, fmt.Errorf("%w: longer than %d bytes", errGarbage, maxBody)
+	}
+	v, err := fastjson.ParseBytes(dialogue.Mend(b))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errGarbage, err)
+	case v.Type() != fastjson.TypeObject:
+		return nil, errGarbage
+	}
+	return v, nil
+}
+
+// counter counts what is read of a body.
+type counter struct {
+	io.Reader
+	guard *guard
+}
+
+func (c counter) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	if n > 0 && !c.guard.hold(n) {
+		return n, errLoad
+	}
+	return n, err
 }
 
 func (d *decoder) canceled(ctx context.Context) {
@@ -137,7 +187,23 @@ func (d *decoder) garbage(err error) {
 func (d *decoder) upstreamFailed(cause error, message string) {
 	e := apierror.Wrap(apierror.UpstreamFailed, cause, "%s", message)
 	e.Upstream = &apierror.Upstream{RequestID: requestID(d.header)}
-	d.out.Fail(e)
+	d.fail(e)
+}
+
+// usage tells the counts, which ride on the next event.
+func (d *decoder) usage(u or.Usage) {
+	d.counted = true
+	d.out.Usage(u)
+}
+
+// fail ends the turn with an error. What it cost, where the provider has said
+// it, needs an event to ride on.
+func (d *decoder) fail(err *apierror.Error) {
+	if d.counted {
+		d.out.Finish(or.Terminal{Status: or.StatusFailed, Error: err, Model: d.model, Tier: d.tier})
+		return
+	}
+	d.out.Fail(err)
 }
 
 // meta keeps the model and tier that answered.
@@ -180,6 +246,25 @@ func (d *decoder) callID(id string, n int) string {
 		return id
 	}
 	return "call_" + dialogue.Digest(24, d.x.seed, strconv.Itoa(n))
+}
+
+// piece is how much of a long text is told at a time.
+const piece = 64 << 10
+
+// tell gives a text that came in one to say, in pieces where it is long: so
+// that it is not there yet another time.
+func tell(b []byte, say func(string) bool) bool {
+	for len(b) > piece {
+		n := piece
+		for n > piece-utf8.UTFMax && !utf8.RuneStart(b[n]) {
+			n--
+		}
+		if !say(string(b[:n])) {
+			return false
+		}
+		b = b[n:]
+	}
+	return say(string(b))
 }
 
 func text(v *fastjson.Value, keys ...string) string { return string(v.GetStringBytes(keys...)) }

@@ -23,6 +23,10 @@ var manifest = provider.Manifest{
 	Credential: provider.Credential{Scheme: "bearer"},
 	RequestIDs: []string{"x-request-id"},
 	Settings:   json.RawMessage(settingsSchema),
+	Carry:      sessionHeaders,
+	Dialects:   dialects,
+	Surfaces:   surfaces,
+	Natives:    natives,
 	Meter: provider.Meter{Fields: []provider.Field{
 		// Responses: in the terminal event, and at the top when not streamed.
 		{Path: "response.usage.input_tokens", Count: provider.Input, Op: provider.Last},

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/valyala/fastjson"
@@ -47,7 +50,7 @@ func (r *responses) event(v *fastjson.Value) bool {
 		return false
 	case "error": // the flat shape
 		r.ended = true
-		r.out.Fail(said(v, 0, r.header))
+		r.fail(said(v, 0, r.header))
 		return false
 	}
 	return true // what we do not know, we do not need
@@ -89,15 +92,19 @@ func (r *responses) call(it *fastjson.Value, key string) bool {
 	}
 	r.named[key] = true
 	r.open++
-	return r.out.Call(key, r.callID(text(it, "call_id"), len(r.named)), text(it, "name"))
+	return r.out.Call(key, r.callID(text(it, "call_id"), len(r.named)), r.x.names.Back(text(it, "name")))
 }
 
 // item takes an item that is whole.
 func (r *responses) item(it *fastjson.Value, key string) bool {
 	whole := !r.told[key]
+	if whole && lacks(it) {
+		r.garbage(errLacks)
+		return false
+	}
 	switch text(it, "type") {
 	case or.TypeFunctionCall:
-		if !r.call(it, key) || whole && !r.out.Arguments(key, text(it, "arguments")) {
+		if !r.call(it, key) || whole && !tell(it.GetStringBytes("arguments"), func(s string) bool { return r.out.Arguments(key, s) }) {
 			return false
 		}
 		if text(it, "status") == or.StatusIncomplete {
@@ -127,9 +134,25 @@ func (r *responses) item(it *fastjson.Value, key string) bool {
 	return true
 }
 
+var errLacks = errors.New("deltas of one item, and then the whole of another")
+
+// lacks reports whether a text of the item was left out by the elider.
+func lacks(it *fastjson.Value) bool {
+	mark := []byte(elided)
+	if bytes.HasSuffix(it.GetStringBytes("arguments"), mark) {
+		return true
+	}
+	for _, p := range slices.Concat(it.GetArray("content"), it.GetArray("summary")) {
+		if bytes.HasSuffix(p.GetStringBytes("text"), mark) || bytes.HasSuffix(p.GetStringBytes("refusal"), mark) {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *responses) message(it *fastjson.Value) bool {
 	for _, p := range it.GetArray("content") {
-		if !r.out.Text(text(p, "text")) || !r.out.Refusal(text(p, "refusal")) {
+		if !tell(p.GetStringBytes("text"), r.out.Text) || !r.out.Refusal(text(p, "refusal")) {
 			return false
 		}
 		for _, a := range p.GetArray("annotations") {
@@ -151,7 +174,7 @@ func (r *responses) reasoning(it *fastjson.Value) bool {
 		}
 	}
 	for _, p := range it.GetArray("content") {
-		if !r.out.Reasoning(text(p, "text")) || !r.out.ClosePart() {
+		if !tell(p.GetStringBytes("text"), r.out.Reasoning) || !r.out.ClosePart() {
 			return false
 		}
 	}
@@ -176,7 +199,7 @@ func (r *responses) whole(v *fastjson.Value) {
 func (r *responses) end(v *fastjson.Value, status string) {
 	r.meta(v)
 	if u := v.Get("usage"); u != nil && u.Type() == fastjson.TypeObject {
-		r.out.Usage(count(u.GetInt64("input_tokens"), u.GetInt64("input_tokens_details", "cached_tokens"),
+		r.usage(count(u.GetInt64("input_tokens"), u.GetInt64("input_tokens_details", "cached_tokens"),
 			u.GetInt64("output_tokens"), u.GetInt64("output_tokens_details", "reasoning_tokens")))
 	}
 	switch status {
@@ -189,7 +212,7 @@ func (r *responses) end(v *fastjson.Value, status string) {
 		}
 		r.finish(reason)
 	case or.StatusFailed:
-		r.out.Fail(said(v.Get("error"), 0, r.header))
+		r.fail(said(v.Get("error"), 0, r.header))
 	default:
 		r.upstreamFailed(nil, "The provider ended the turn with status "+strconv.Quote(clip(status))+". Try again.")
 	}

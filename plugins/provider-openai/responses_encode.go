@@ -118,6 +118,9 @@ type state struct {
 	EncryptedContent string `json:"encrypted_content"`
 }
 
+// minOutput is the least that the Responses API takes as max_output_tokens.
+const minOutput = 16
+
 // responses translates to the Responses API.
 func (e *encoder) responses() (*responsesBody, error) {
 	r := e.request
@@ -128,16 +131,27 @@ func (e *encoder) responses() (*responsesBody, error) {
 		return nil, err
 	}
 	b := &responsesBody{
-		Model: e.model, Instructions: r.Instructions, MaxOutputTokens: r.MaxOutputTokens, Temperature: r.Temperature, TopP: r.TopP,
-		Truncation: r.Truncation, ServiceTier: r.ServiceTier, SafetyIdentifier: r.SafetyIdentifier, PromptCacheKey: r.PromptCacheKey,
-		Stream: r.Stream,
+		Model: e.model, Instructions: r.Instructions, MaxOutputTokens: r.MaxOutputTokens, Stream: r.Stream,
+		Truncation: r.Truncation, ServiceTier: r.ServiceTier, SafetyIdentifier: r.SafetyIdentifier, PromptCacheKey: e.sessionKey(),
+	}
+	if n := b.MaxOutputTokens; n != nil && *n < minOutput {
+		least := int64(minOutput)
+		b.MaxOutputTokens = &least
 	}
 	if e.settings.reasons(e.model) {
 		b.Include = []string{"reasoning.encrypted_content"}
 	}
-	if r.Reasoning != nil && *r.Reasoning != (or.Reasoning{}) {
-		b.Reasoning = &reasoning{r.Reasoning.Effort, r.Reasoning.Summary}
+	ask := reasoning{Effort: e.effort()}
+	if r.Reasoning != nil && e.settings.reasons(e.model) {
+		ask.Summary = r.Reasoning.Summary
+	} else if r.Reasoning != nil {
+		e.lose("reasoning.summary", r.Reasoning.Summary != "")
 	}
+	if ask != (reasoning{}) {
+		b.Reasoning = &ask
+	}
+	takes := e.sampling(ask.Effort)
+	b.Temperature, b.TopP = e.sample(takes, "temperature", r.Temperature, 1), e.sample(takes, "top_p", r.TopP, 1)
 	f, err := e.format()
 	if err != nil {
 		return nil, err
@@ -163,7 +177,7 @@ func (e *encoder) responsesTools(b *responsesBody) {
 	for i := range r.Tools {
 		t := &r.Tools[i]
 		if t.Type == "function" {
-			b.Tools = append(b.Tools, responsesTool{"function", t.Name, t.Description, schema(t.Parameters), t.Strict != nil && *t.Strict})
+			b.Tools = append(b.Tools, responsesTool{"function", e.names.Out(t.Name), t.Description, e.schema(t.Parameters, fmt.Sprintf("tools[%d].parameters", i)), t.Strict != nil && *t.Strict})
 		}
 	}
 	if len(b.Tools) == 0 {
@@ -173,11 +187,11 @@ func (e *encoder) responsesTools(b *responsesBody) {
 	switch c := r.ToolChoice; {
 	case c == nil:
 	case c.Name != "":
-		b.ToolChoice = named{"function", c.Name}
+		b.ToolChoice = named{"function", e.names.Out(c.Name)}
 	case len(c.Names) > 0 && c.Mode != "none":
 		a := allowedTools{Type: "allowed_tools", Mode: c.Mode}
 		for _, n := range c.Names {
-			a.Tools = append(a.Tools, named{"function", n})
+			a.Tools = append(a.Tools, named{"function", e.names.Out(n)})
 		}
 		b.ToolChoice = a
 	default:
@@ -201,7 +215,7 @@ func (e *encoder) responsesInput(b *responsesBody) {
 			}
 			said = inputMessage{"message", it.Role, parts, it.Phase}
 		case or.TypeFunctionCall:
-			said = inputCall{"function_call", callID(it.CallID), it.Name, it.Arguments}
+			said = inputCall{"function_call", callID(it.CallID), e.names.Out(it.Name), it.Arguments}
 		case or.TypeFunctionCallOutput:
 			led = false
 			said = inputOutput{"function_call_output", callID(it.CallID), e.output(it, place)}

@@ -78,6 +78,7 @@ type exchange struct {
 	up      provider.Upstream
 	account string
 	chat    bool
+	names   dialogue.Names
 	seed    string // for call ids that the server left out: the same request gives the same ones
 }
 
@@ -88,13 +89,18 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		return nil, err
 	}
 	x := &exchange{account: t.Account.Name, chat: s.API == "chat"}
+	x.names = dialogue.Names{Max: maxKey, Fits: func(c byte, _ bool) bool { return dialogue.Word(c) }}
 	x.up = provider.Upstream{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}}
 	var body any
 	switch {
 	case t.Op == provider.Embed && t.Embed != nil:
-		x.up.Path, body = "embeddings", embedBody{t.Model, t.Embed.Input, t.Embed.Dimensions, "float"}
+		format := "base64"
+		if s.Server == "compatible" {
+			format = "float" // all of them know it
+		}
+		x.up.Path, body = "embeddings", embedBody{t.Model, t.Embed.Input, t.Embed.Dimensions, format}
 	case t.Op == provider.Generate && t.Request != nil:
-		e := &encoder{request: t.Request, account: t.Account.Name, model: t.Model, settings: s}
+		e := &encoder{request: t.Request, account: t.Account.Name, model: t.Model, settings: s, carry: t.Carry, names: &x.names}
 		x.up.Stream = t.Request.Stream
 		if x.up.Stream {
 			x.up.Header.Set("Accept", "text/event-stream")
@@ -140,6 +146,8 @@ type encoder struct {
 	account  string
 	model    string
 	settings settings
+	carry    http.Header
+	names    *dialogue.Names // of functions
 	lost     dialogue.Lost
 }
 
@@ -172,18 +180,13 @@ func (e *encoder) common() {
 		}
 	}
 	for _, m := range r.Extra {
-		if m.Name != "stream_options" { // about our own stream, not the provider's
+		switch m.Name {
+		case "stream_options": // about our own stream, not the provider's
+		case "anthropic", "gemini", family: // from a front to the translator of its own family
+		default:
 			e.lost.Add("%s", m.Name)
 		}
 	}
-}
-
-// schema is the parameters of a function; both APIs want an object.
-func schema(p json.RawMessage) json.RawMessage {
-	if len(p) == 0 {
-		return json.RawMessage(`{"type":"object","properties":{}}`)
-	}
-	return p
 }
 
 // format is the parts of a text format.
@@ -239,3 +242,6 @@ func fileName(p *or.Part) string {
 	}
 	return p.Filename
 }
+
+// sessionHeaders are by which coding tools name their conversation.
+var sessionHeaders = []string{"X-Claude-Code-Session-Id", "Session-Id", "Session_id", "X-Session-Id"}

@@ -27,6 +27,7 @@ const (
 	Conflict        Code = "conflict"         // 409
 	TooLarge        Code = "too_large"        // 413
 	RateLimited     Code = "rate_limited"     // 429: a limit of ours; RetryAfter is set
+	BudgetExceeded  Code = "budget_exceeded"  // 403, to coding tools 400: a budget of ours is spent
 	OAuth           Code = "oauth"            // the user must log in to a connection first; Message holds the URL
 	Canceled        Code = "canceled"         // the caller went away
 	Internal        Code = "internal"         // 500: our fault; the message never tells more
@@ -40,7 +41,7 @@ const (
 
 // Codes lists every code, for tables and for the wire.
 var Codes = []Code{
-	Invalid, Unsupported, Unauthenticated, Denied, NotFound, Timeout, Conflict, TooLarge, RateLimited, OAuth,
+	Invalid, Unsupported, Unauthenticated, Denied, NotFound, Timeout, Conflict, TooLarge, RateLimited, BudgetExceeded, OAuth,
 	Canceled, Internal, UpstreamInvalid, UpstreamAuth, UpstreamLimited, UpstreamFailed, UpstreamTimeout, Unavailable,
 }
 

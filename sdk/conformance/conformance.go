@@ -167,6 +167,7 @@ type checker struct {
 
 	proc    *process // the present process; nil or dead: the next check starts one
 	turns   []*turn  // of a provider
+	fronts  []*front // of a provider with surfaces
 	tools   []*toolCase
 	queries []*query // of an engine
 

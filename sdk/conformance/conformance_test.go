@@ -111,6 +111,21 @@ var planted = []struct {
 	{"provider", "ignores-cancel", "ignores-cancel", "cancellation"},
 	{"provider", "takes-unknown-settings", "unknown-setting-accepted", ""},
 	{"provider", "leaks-goroutines", "leaks-goroutines", ""},
+
+	{"provider", "wrong-surface", "manifest-surface", ""},
+	{"provider", "front-wrong-code", "accept-code", ""},
+	{"provider", "front-no-field", "accept-field", ""},
+	{"provider", "front-dies", "crash-on-garbage", ""},
+	{"provider", "front-wrong-op", "asked-op", ""},
+	{"provider", "front-splits-event", "write-splits-event", ""},
+	{"provider", "front-malformed", "stream-malformed", ""},
+	{"provider", "front-no-end", "stream-without-end", ""},
+	{"provider", "front-hides-error", "error-hidden", ""},
+	{"provider", "front-error-as-body", "error-as-body", ""},
+	{"provider", "front-body-pieces", "body-in-pieces", ""},
+	{"provider", "front-clock", "front-timing", ""},
+	{"provider", "front-mixes", "calls-mixed", ""},
+	{"provider", "front-ignores-cancel", "ignores-cancel", "surfaces, frames"},
 }
 
 // Each planted fault is found by its own rule, with what was sent, what came

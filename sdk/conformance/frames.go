@@ -23,10 +23,17 @@ const (
 	frameUpHead = 3
 	frameUpData = 4
 	frameUpEOF  = 5
+	frameAccept = 6
+	frameIn     = 7
+	frameInErr  = 8
+	frameInEnd  = 9
 	frameUpReq  = 16
 	frameEvent  = 17
 	frameErr    = 18
 	frameDone   = 19
+
+	frameDialogue = 22
+	frameOut      = 23
 
 	frameVersion = 1
 	headerBytes  = 5

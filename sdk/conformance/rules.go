@@ -26,6 +26,13 @@ var checks = []check{
 	{name: "large bodies", kinds: boot.Provider, crash: "crash-on-large-input", run: (*checker).checkLargeTurns},
 	{name: "cancellation", kinds: boot.Provider, crash: "crash-on-cancel", run: (*checker).checkTurnsCanceled},
 
+	{name: "surfaces", kinds: boot.Provider, run: (*checker).checkFronts},
+	{name: "surfaces, broken off", kinds: boot.Provider, crash: "crash-on-cut-reply", run: (*checker).checkFrontErrors},
+	{name: "surfaces, wrong bodies", kinds: boot.Provider, crash: "crash-on-garbage", run: (*checker).checkFrontBodies},
+	{name: "surfaces, slow events", kinds: boot.Provider, run: (*checker).checkFrontPace},
+	{name: "surfaces, frames", kinds: boot.Provider, crash: "crash-on-frames", run: (*checker).checkFrontFrames},
+	{name: "surfaces, side by side", kinds: boot.Provider, crash: "crash-under-load", run: (*checker).checkFrontsTogether},
+
 	{name: "dialogues", kinds: boot.Tool, run: (*checker).checkTools},
 	{name: "functions", kinds: boot.Tool, run: (*checker).checkFunctions},
 	{name: "unknown wire fields", kinds: boot.Tool, run: (*checker).checkToolFields},
@@ -51,7 +58,7 @@ var checks = []check{
 var vital = map[string]bool{"describe": true, "start": true}
 
 // basic checks are made in every run: the others use what they learn.
-var basic = map[string]bool{"describe": true, "manifest": true, "start": true, "dialogues": true}
+var basic = map[string]bool{"describe": true, "manifest": true, "start": true, "dialogues": true, "surfaces": true}
 
 // Checks are the names of all checks, of whatever kind of plugin, in their
 // order.
@@ -80,6 +87,7 @@ var hints = map[string]string{
 	"describe-writes":          "`describe` must not write files: the directory it runs in is not its own.",
 	"manifest-name":            "Names consist of a-z 0-9 - _ (a tool's type of a-z 0-9 _), begin with a letter, and have at most 64 characters.",
 	"manifest-incomplete":      "Fill in what the manifest of this kind requires: a version at least.",
+	"manifest-surface":         "Surfaces, dialects and natives must be as section 1 of sdk/proto/README.md says: the gateway serves them from the manifest alone.",
 	"manifest-schema":          "`config` (tool) or `settings` (provider) must be a JSON Schema by itself, with type object and no references to other documents.",
 	"runs-without-cookie":      "Without the variable SALLYPORT_PLUGIN a person started the program: say on stderr what it is and exit with a status other than 0.",
 	"start-crash":              "The program ended before its handshake. What it wrote to stderr last says why; a library that cannot be found or read must be accepted with `--read`.",
@@ -124,6 +132,22 @@ var hints = map[string]string{
 	"data-plane":           "See section 4 of sdk/proto/README.md: OpenData names a socket in PLUGIN_UNIX_SOCKET_DIR, and HELLO is the first frame on it.",
 	"crash-on-frames":      "A broken connection costs that connection and nothing else.",
 	"slow-reader":          "A reader that is slow blocks its own exchange only, and loses nothing.",
+
+	"asked-op":           "The op that Accept gives is that of the route in the manifest.",
+	"asked-stream":       "A route that always streams, or never, has no say of its clients' in it.",
+	"asked-request":      "Accept makes an OpenResponses request (op embed: an embed request) that the gateway can read: valid JSON, no member twice, the types of the specification.",
+	"accept-code":        "What is wrong with a client's request is code invalid or unsupported; anything else is taken for a fault of the plugin.",
+	"accept-field":       "Name the field in the error's param, as the client wrote it, and say what is expected: a person has to find it in a body of a hundred kilobytes.",
+	"write-fails":        "What fails after a stream has begun is written into the stream, in its dialect; Write gives an error only where nothing was written and no stream was asked for.",
+	"write-splits-event": "Each Write (each OUT frame) holds whole server-sent events, with the empty line behind the last: the gateway may put its own between two.",
+	"stream-without-end": "A stream ends in one of its dialect's `ends`, or after an error in one of its `failures`; clients wait, or ask again, when it does not.",
+	"stream-malformed":   "Each line is `event:`, `data:`, `id:`, `retry:` or a comment, and data is JSON or the sign of the end: some clients give up at the first line they cannot read.",
+	"error-hidden":       "When the events end in an error the client must see one of the dialect's `failures`, or it takes half an answer for a whole one.",
+	"success-as-error":   "The events ended well: do not tell the client of a failure.",
+	"body-in-pieces":     "Without a stream the reply is one JSON body in one Write.",
+	"body-json":          "Without a stream the reply is one JSON body.",
+	"error-as-body":      "Without a stream an error is the gateway's to write, with its status: return the error of the events and write nothing.",
+	"front-timing":       "Take ids and the time once in a dialogue, not at each event: clients tell replies apart by them.",
 
 	"open-fails":             "A plain declaration must open, or be refused with a code the caller can act on (invalid, denied, unsupported).",
 	"function-name":          "Give each function a name, and no two the same.",

@@ -155,6 +155,10 @@ func (c *checker) checkManifest(context.Context) {
 		default:
 			c.find("manifest-incomplete", sent, fmt.Sprintf("credential: scheme %q is none of none, bearer, header, query", m.Credential.Scheme))
 		}
+		if err := m.Check(); err != nil {
+			c.find("manifest-surface", sent, err.Error())
+			m.Surfaces = nil
+		}
 	case boot.Tool:
 		m := &c.tool
 		if !read(m) {

@@ -3,6 +3,15 @@
 // record. The rules that hold for any dialogue live here too, so that the kit
 // in a plugin's own tests (sdk/plugintest), the kit for finished programs
 // (sdk/conformance) and the recorder agree.
+//
+// Dialogues with a provider are files of testdata, those with a front's clients
+// files of testdata/front; their sections are listed at plugintest.Golden and
+// plugintest.FrontGolden:
+//
+//	a client's request  →  asked, request              Front, sections client and body
+//	request             →  upstream, lost              Turn, sections turn and request
+//	reply               →  events                      Turn
+//	events              →  reply, byte for byte        Front; what varies is masked
 package golden
 
 import (
@@ -107,6 +116,17 @@ func (a *Archive) Set(name, text string) {
 	if text != "" {
 		a.Sections = append(a.Sections, Section{name, text})
 	}
+}
+
+// Arrange puts the sections into an order by their names; others come last.
+func (a *Archive) Arrange(order ...string) {
+	place := func(s Section) int {
+		if i := slices.Index(order, s.Name); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortStableFunc(a.Sections, func(x, y Section) int { return place(x) - place(y) })
 }
 
 // Bytes is the archive as a file.

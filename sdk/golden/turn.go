@@ -54,7 +54,7 @@ func ReadTurn(a *Archive) (*Turn, error) {
 			return nil, fmt.Errorf("section request: %w", err)
 		}
 	} else {
-		r, err := openresponses.ParseRequest([]byte(text))
+		r, err := openresponses.ReadRequest([]byte(text))
 		if err != nil {
 			return nil, fmt.Errorf("section request: %w", err)
 		}

@@ -1,6 +1,7 @@
 package openresponses
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -8,14 +9,28 @@ import (
 // The writers append JSON to dst and return it. They allocate nothing but
 // dst's growth. A value's Raw wins over its fields.
 
+// large is how long a string is before room is made for it at once.
+const large = 64 << 10
+
 const hexDigits = "0123456789abcdef"
+
+// AppendString appends s as a JSON string, for fronts that write their dialect
+// piece by piece. Bytes that are not UTF-8 become U+FFFD.
+func AppendString(dst []byte, s string) []byte { return appendString(dst, s) }
 
 // appendString writes s as a JSON string. Bytes that are not UTF-8 become
 // U+FFFD, as in encoding/json.
 func appendString(dst []byte, s string) []byte {
+	if len(s) > cap(dst)-len(dst) && len(s) >= large {
+		dst = slices.Grow(dst, len(s)+len(s)/16) // in one step: growing bit by bit leaves many copies behind
+	}
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
+		if i+8 <= len(s) && plain(s[i:i+8]) {
+			i += 8
+			continue
+		}
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= 0x20 && c != '"' && c != '\\' {
@@ -51,6 +66,18 @@ func appendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+// plain reports whether all of eight bytes stand for themselves in a JSON string:
+// no control character, quote, backslash, nor a part of a longer character. It
+// looks at them as one number, whose bytes' highest bits tell.
+func plain(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	_ = s[7]
+	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, backslash := w^('"'*ones), w^('\\'*ones)
+	low := (w - ' '*ones) | (quote - ones) | (backslash - ones) // a top bit where the byte was less than subtracted; at most too many
+	return (w|low)&tops == 0
 }
 
 // object writes the members of one JSON object.

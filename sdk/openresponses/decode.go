@@ -101,7 +101,8 @@ func (d *decoder) integer(v *fastjson.Value, name string, low, high int64) (*int
 	if v.Type() != fastjson.TypeNumber {
 		return nil, wrongType(v, name, "a whole number")
 	}
-	n, err := strconv.ParseInt(string(v.MarshalTo(nil)), 10, 64)
+	var digits [24]byte
+	n, err := strconv.ParseInt(string(v.MarshalTo(digits[:0])), 10, 64)
 	if err != nil {
 		return nil, invalid(name, "%s must be a whole number.", name)
 	}
@@ -112,6 +113,14 @@ func (d *decoder) integer(v *fastjson.Value, name string, low, high int64) (*int
 		return nil, invalid(name, "%s must be at most %d.", name, high)
 	}
 	return &n, nil
+}
+
+// least is the smallest value of an integer of which the specification wants n.
+func (d *decoder) least(n int64) int64 {
+	if d.client {
+		return n
+	}
+	return 0
 }
 
 func (d *decoder) number(v *fastjson.Value, name string) (*float64, error) {

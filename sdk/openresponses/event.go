@@ -42,6 +42,11 @@ type Event struct {
 	Text       string      // *.done: the whole text, refusal or arguments
 	Annotation *Annotation // annotation added
 
+	// More tells that another event is there already, so that whoever writes
+	// this one may wait for it. It is a hint within a process and never on the
+	// wire.
+	More bool
+
 	Usage    *Usage    // cumulative for the turn; may ride on any event, the last one counts
 	Terminal *Terminal // with the three terminal types
 }

@@ -39,14 +39,22 @@ var includes = []string{
 // clients are not: null stands for absence everywhere, messages may lack their
 // type, unknown members and items are carried. Errors are *apierror.Error with
 // code Invalid and the field in Param.
-func ParseRequest(body []byte) (*Request, error) {
+func ParseRequest(body []byte) (*Request, error) { return parseRequest(body, true) }
+
+// ReadRequest reads a request as it goes between plugins and core: like
+// ParseRequest, but without the limits that the specification sets to clients
+// (lengths, enumerations, the least max_output_tokens), since other dialects
+// have others.
+func ReadRequest(body []byte) (*Request, error) { return parseRequest(body, false) }
+
+func parseRequest(body []byte, client bool) (*Request, error) {
 	body, err := check(body)
 	if err != nil {
 		return nil, err
 	}
 	r := new(Request)
 	err = parse(body, func(v *fastjson.Value) error {
-		d := decoder{client: true, slab: make([]byte, 0, len(body))}
+		d := decoder{client: client, slab: make([]byte, 0, len(body))}
 		if v.Type() != fastjson.TypeObject {
 			return invalid("", "The body must be a JSON object, not %s.", kind(v))
 		}
@@ -113,7 +121,7 @@ func (d *decoder) member(name string, v *fastjson.Value, r *Request) (err error)
 	case "parallel_tool_calls":
 		r.ParallelToolCalls, err = d.boolean(v, name)
 	case "max_output_tokens":
-		r.MaxOutputTokens, err = d.integer(v, name, minOutput, math.MaxInt64)
+		r.MaxOutputTokens, err = d.integer(v, name, d.least(minOutput), math.MaxInt64)
 	case "max_tool_calls":
 		r.MaxToolCalls, err = d.integer(v, name, 1, math.MaxInt64)
 	case "temperature":
@@ -279,7 +287,7 @@ func (d *decoder) metadata(v *fastjson.Value, name string) (map[string]string, e
 	if err != nil {
 		return nil, err
 	}
-	if o.Len() > maxMetadata {
+	if d.client && o.Len() > maxMetadata {
 		return nil, invalid(name, "metadata has %d entries; at most %d are allowed.", o.Len(), maxMetadata)
 	}
 	m := make(map[string]string, o.Len())
@@ -288,7 +296,7 @@ func (d *decoder) metadata(v *fastjson.Value, name string) (map[string]string, e
 			return
 		}
 		k := string(key)
-		if longer(k, maxMetaKey) {
+		if d.client && longer(k, maxMetaKey) {
 			err = invalid(name, "metadata has a key longer than %d characters.", maxMetaKey)
 			return
 		}
@@ -427,7 +435,7 @@ func (d *decoder) choice(v *fastjson.Value, c *ToolChoice) error {
 		if err != nil {
 			return err
 		}
-		if len(a) == 0 || len(a) > maxAllowed {
+		if len(a) == 0 || d.client && len(a) > maxAllowed {
 			return invalid("tools", "tools must name 1 to %d functions.", maxAllowed)
 		}
 		for i, t := range a {

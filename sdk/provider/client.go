@@ -26,18 +26,21 @@ type ClientConfig struct {
 	// Ended is told of every exchange that was decoded: since when it was under
 	// way, and what error it ended with. Nil means nobody wants to know.
 	Ended func(begun time.Time, err error)
+	// Written is the same for every dialogue whose reply was asked for.
+	Written func(begun time.Time, err error)
 	// MaxIdle is how many connections are kept for the next exchange. 0 means 32.
 	MaxIdle int
 }
 
-// Client is a Translator that lives in another process. Each exchange has a
-// connection of its own from Begin to the end of Decode, so none waits for
-// another, and giving one up closes its connection.
+// Client is a Translator that lives in another process, and a Front when that
+// process is one. Each exchange has a connection of its own from Begin to the
+// end of Decode, and each dialogue one from Accept to the end of Write, so none
+// waits for another, and giving one up closes its connection.
 //
-// When the process ends in the middle of an exchange, Begin and Decode give
-// apierror.Unavailable; every other code was said by the translator itself,
-// save apierror.Internal for a plugin that breaks the frame format and
-// apierror.Canceled for a context that ended.
+// When the process ends in the middle of one, its calls give
+// apierror.Unavailable; every other code was said by the plugin itself, save
+// apierror.Internal for one that breaks the frame format and apierror.Canceled
+// for a context that ended.
 type Client struct {
 	cfg ClientConfig
 
@@ -48,7 +51,10 @@ type Client struct {
 	empty  chan struct{} // not nil while Drain waits; closed when used is empty
 }
 
-var _ Translator = (*Client)(nil)
+var (
+	_ Translator = (*Client)(nil)
+	_ Front      = (*Client)(nil)
+)
 
 // NewClient makes a Client. Close it.
 func NewClient(cfg ClientConfig) *Client {
@@ -86,14 +92,14 @@ func (c *Client) Begin(ctx context.Context, t Turn) (Exchange, error) {
 	return ex, nil
 }
 
-// InFlight is the number of exchanges under way.
+// InFlight is the number of exchanges and dialogues under way.
 func (c *Client) InFlight() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.used)
 }
 
-// Drain waits until no exchange is under way, or ctx ends.
+// Drain waits until none is under way, or ctx ends.
 func (c *Client) Drain(ctx context.Context) error {
 	for {
 		c.mu.Lock()

@@ -23,11 +23,14 @@ import (
 // serve the next one.
 const finishGrace = 50 * time.Millisecond
 
-// clientConn is one connection, used by one exchange at a time.
+// clientConn is one connection, used by one exchange or dialogue at a time.
 type clientConn struct {
 	c   net.Conn
 	r   *frameReader
-	out []byte // where frames are put together; the pump's while there is one
+	out []byte       // where frames are put together; the pump's while there is one
+	in  *frameWriter // what is to be written for the client; nil before the first dialogue
+	put []byte       // an event being sent
+	got []byte       // several frames for the client, put together
 }
 
 func newClientConn(c net.Conn) *clientConn {
@@ -40,38 +43,49 @@ func (cc *clientConn) interrupt() { cc.c.SetDeadline(time.Unix(1, 0)) }
 // begin sends REQ and reads the answer. again says that the connection can
 // serve another exchange although this one failed.
 func (cc *clientConn) begin(ctx context.Context, turn Turn) (up upReqHead, again bool, err error) {
-	stop := context.AfterFunc(ctx, cc.interrupt)
-	up, err = cc.ask(turn)
-	if !stop() {
-		return up, false, cmp.Or(err, context.Canceled)
-	}
-	_, again = errors.AsType[*pluginError](err)
-	return up, again, err
-}
-
-func (cc *clientConn) ask(turn Turn) (upReqHead, error) {
 	b, err := appendTurn(appendHeader(cc.out[:0], frameReq, 0), turn)
 	if err != nil {
-		return upReqHead{}, apierror.Wrap(apierror.Internal, err, "The gateway met an internal error.")
+		return upReqHead{}, true, apierror.Wrap(apierror.Internal, err, "The gateway met an internal error.")
 	}
-	n := len(b) - frameHeader
+	payload, again, err := cc.ask(ctx, b, nil, frameUpReq)
+	if err != nil {
+		return upReqHead{}, again, err
+	}
+	up, err = parseUpReq(payload)
+	return up, false, err
+}
+
+// ask sends the frame that b begins and rest ends, and reads the answer, which
+// is of type want. The length in b is filled in.
+func (cc *clientConn) ask(ctx context.Context, b, rest []byte, want frameType) (payload []byte, again bool, err error) {
+	n := len(b) - frameHeader + len(rest)
 	if n > MaxFrame {
-		return upReqHead{}, apierror.New(apierror.TooLarge, "The request is too large for a translator: %d bytes, at most %d.", n, MaxFrame)
+		return nil, true, apierror.New(apierror.TooLarge, "The request is too large for a translator: %d bytes, at most %d.", n, MaxFrame)
 	}
 	binary.BigEndian.PutUint32(b, uint32(n))
-	if _, err := cc.c.Write(b); err != nil {
-		return upReqHead{}, err
+	stop := context.AfterFunc(ctx, cc.interrupt)
+	payload, err = cc.answer(net.Buffers{b, rest}, want)
+	if !stop() {
+		return nil, false, cmp.Or(err, context.Canceled)
+	}
+	_, again = errors.AsType[*pluginError](err)
+	return payload, again, err
+}
+
+func (cc *clientConn) answer(request net.Buffers, want frameType) ([]byte, error) {
+	if _, err := request.WriteTo(cc.c); err != nil {
+		return nil, err
 	}
 	t, payload, err := cc.r.next()
 	switch {
 	case err != nil:
-		return upReqHead{}, err
-	case t == frameUpReq:
-		return parseUpReq(payload)
+		return nil, err
+	case t == want:
+		return payload, nil
 	case t == frameErr:
-		return upReqHead{}, parseErr(payload)
+		return nil, parseErr(payload)
 	}
-	return upReqHead{}, unexpected(t, "in answer to a request")
+	return nil, unexpected(t, "in answer to a request")
 }
 
 func parseErr(payload []byte) error {
@@ -129,7 +143,7 @@ func (e *exchange) Close() error {
 
 func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.Event, error] {
 	return func(yield func(openresponses.Event, error) bool) {
-		err := e.run(ctx, r, func(t frameType, payload []byte) (verdict, error) {
+		err := e.run(ctx, r, func(cc *clientConn, t frameType, payload []byte) (verdict, error) {
 			if t != frameEvent || len(payload) == 0 {
 				return 0, unexpected(t, "among events")
 			}
@@ -137,6 +151,7 @@ func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.
 			if err != nil {
 				return 0, &frameError{"event: " + err.Error()}
 			}
+			ev.More = cc.r.follows(frameEvent)
 			switch {
 			case yield(ev, nil):
 				return goOn, nil
@@ -152,7 +167,7 @@ func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.
 }
 
 func (e *embedExchange) DecodeEmbed(ctx context.Context, r Reply) (vs [][]float32, u *openresponses.Usage, err error) {
-	err = e.run(ctx, r, func(t frameType, payload []byte) (verdict, error) {
+	err = e.run(ctx, r, func(_ *clientConn, t frameType, payload []byte) (verdict, error) {
 		if t != frameEmbed {
 			return 0, unexpected(t, "instead of vectors")
 		}
@@ -163,7 +178,7 @@ func (e *embedExchange) DecodeEmbed(ctx context.Context, r Reply) (vs [][]float3
 }
 
 func (e *countExchange) DecodeCount(ctx context.Context, r Reply) (tokens int64, err error) {
-	err = e.run(ctx, r, func(t frameType, payload []byte) (verdict, error) {
+	err = e.run(ctx, r, func(_ *clientConn, t frameType, payload []byte) (verdict, error) {
 		if t != frameCount {
 			return 0, unexpected(t, "instead of a count")
 		}
@@ -187,7 +202,7 @@ const (
 )
 
 // run sends the reply and hands every result frame to take, until DONE.
-func (e *exchange) run(ctx context.Context, r Reply, take func(frameType, []byte) (verdict, error)) (err error) {
+func (e *exchange) run(ctx context.Context, r Reply, take func(*clientConn, frameType, []byte) (verdict, error)) (err error) {
 	if ended := e.client.cfg.Ended; ended != nil {
 		defer func() { ended(e.begun, err) }()
 	}
@@ -223,7 +238,7 @@ func (e *exchange) run(ctx context.Context, r Reply, take func(frameType, []byte
 			_, ended = errors.AsType[*pluginError](err)
 			return e.client.explain(ctx, err)
 		}
-		v, err := take(t, payload)
+		v, err := take(cc, t, payload)
 		switch {
 		case err != nil:
 			return e.client.explain(ctx, err)

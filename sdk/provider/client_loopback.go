@@ -10,11 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loopback returns a Translator that reaches t through the same frames as a
+// Loopback returns a Client that reaches t, and the Front that t is if it is one, through the same frames as a
 // plugin process, within this process: for tests. Call close at the end; it
 // waits for every exchange.
-func Loopback(t Translator) (client *Client, close func()) {
-	s := newServer(t)
+func Loopback(t Translator) (client *Client, close func()) { return loopbackOf(newServer(t)) }
+
+func loopbackOf(s *server) (client *Client, close func()) {
 	var wg sync.WaitGroup
 	client = NewClient(ClientConfig{
 		Name: "loopback",

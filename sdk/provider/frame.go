@@ -32,15 +32,25 @@ const (
 	frameUpData frameType = 4 // gateway → plugin: bytes of the reply
 	frameUpEOF  frameType = 5 // gateway → plugin: the reply ended, or was cut
 
+	frameAccept  frameType = 6  // gateway → plugin: head, body of a client's request
+	frameIn      frameType = 7  // gateway → plugin: u8 flags, event to write for the client
+	frameInErr   frameType = 8  // gateway → plugin: apierror; the events end in it
+	frameInEnd   frameType = 9  // gateway → plugin: the events ended
+	frameCountIn frameType = 10 // gateway → plugin: token count to write
+	frameEmbedIn frameType = 11 // gateway → plugin: head, vectors to write
+
 	frameUpReq frameType = 16 // plugin → gateway: head, body of the request to make
 	frameEvent frameType = 17 // plugin → gateway: u8 flags, event
 	frameErr   frameType = 18 // plugin → gateway: apierror; ends the exchange
 	frameDone  frameType = 19 // plugin → gateway: ends the exchange
 	frameEmbed frameType = 20 // plugin → gateway: head, vectors
 	frameCount frameType = 21 // plugin → gateway: token count
+
+	frameDialogue frameType = 22 // plugin → gateway: head, inner request that the client's became
+	frameOut      frameType = 23 // plugin → gateway: bytes for the client
 )
 
-// Flags of an EVENT frame.
+// Flags of an EVENT and of an IN frame.
 const (
 	eventUsage    = 1 << 0 // the event carries usage
 	eventTerminal = 1 << 1 // the event is the last one
@@ -53,8 +63,7 @@ const (
 	growStep    = 1 << 20 // a long payload is read in steps, so that a length alone allocates little
 )
 
-// flushDelay is how long a frame may lie in the write buffer while the author's
-// code neither reads on nor writes.
+// flushDelay is how long a frame may lie in the gateway's write buffer.
 const flushDelay = time.Millisecond
 
 // frameReader reads frames. It is used by one goroutine.
@@ -68,8 +77,9 @@ func newFrameReader(r io.Reader) *frameReader {
 	return &frameReader{br: bufio.NewReaderSize(r, readBuffer), max: MaxFrame}
 }
 
-// buffered reports whether a read would find bytes without waiting.
-func (r *frameReader) buffered() bool { return r.br.Buffered() > 0 }
+// buffered reports whether a read of the next frame would find bytes without
+// waiting.
+func (r *frameReader) buffered() bool { return r.br.Buffered() > r.lent }
 
 // head reads the type and the length of the next frame. The error is io.EOF
 // only between two frames.
@@ -120,6 +130,17 @@ func (r *frameReader) borrow(n int) ([]byte, error) {
 	return b, midFrame(err)
 }
 
+// follows reports whether a whole frame of type t lies ready behind the one that
+// was borrowed.
+func (r *frameReader) follows(t frameType) bool {
+	n := r.br.Buffered() - r.lent - frameHeader
+	if n < 0 {
+		return false
+	}
+	b, err := r.br.Peek(r.lent + frameHeader)
+	return err == nil && frameType(b[r.lent+4]) == t && int64(binary.BigEndian.Uint32(b[r.lent:])) <= int64(n)
+}
+
 // next reads a whole frame.
 func (r *frameReader) next() (frameType, []byte, error) {
 	t, n, err := r.head()
@@ -154,14 +175,17 @@ func unexpected(t frameType, when string) error {
 
 // frameWriter writes frames. A frame is never split over two writes: what does
 // not fit behind other frames begins a write of its own. Frames wait in the
-// buffer until flush, until the buffer is full, or for flushDelay.
+// buffer until flush, until the buffer is full, or for a delay: a timer costs as
+// much as a write, since it wakes a thread, so who knows that a flush follows
+// uses last.
 type frameWriter struct {
 	mu    sync.Mutex
 	w     io.Writer
 	buf   []byte
 	err   error // first failed write; all later ones fail with it
 	timer *time.Timer
-	delay time.Duration
+	armed bool
+	delay time.Duration // 0 means until flush
 }
 
 func newFrameWriter(w io.Writer) *frameWriter {
@@ -169,7 +193,12 @@ func newFrameWriter(w io.Writer) *frameWriter {
 }
 
 // frame adds one frame whose payload is the parts one after another.
-func (w *frameWriter) frame(t frameType, parts ...[]byte) error {
+func (w *frameWriter) frame(t frameType, parts ...[]byte) error { return w.add(t, false, parts) }
+
+// last adds one frame and flushes.
+func (w *frameWriter) last(t frameType, parts ...[]byte) error { return w.add(t, true, parts) }
+
+func (w *frameWriter) add(t frameType, flush bool, parts [][]byte) error {
 	n := 0
 	for _, p := range parts {
 		n += len(p)
@@ -189,14 +218,17 @@ func (w *frameWriter) frame(t frameType, parts ...[]byte) error {
 		w.writeLong(t, n, parts)
 		return w.err
 	}
-	if len(w.buf) == 0 && w.delay > 0 {
+	if len(w.buf) == 0 && w.delay > 0 && !flush {
 		w.arm()
 	}
 	w.buf = appendHeader(w.buf, t, n)
 	for _, p := range parts {
 		w.buf = append(w.buf, p...)
 	}
-	return nil
+	if flush {
+		w.flushLocked()
+	}
+	return w.err
 }
 
 // writeLong writes a frame that is longer than the buffer, in one write.
@@ -207,7 +239,17 @@ func (w *frameWriter) writeLong(t frameType, n int, parts [][]byte) {
 	_, w.err = vec.WriteTo(w.w)
 }
 
+// waiting reports whether frames lie in the buffer and nobody is writing.
+func (w *frameWriter) waiting() bool {
+	if !w.mu.TryLock() {
+		return false
+	}
+	defer w.mu.Unlock()
+	return len(w.buf) > 0
+}
+
 func (w *frameWriter) arm() {
+	w.armed = true
 	if w.timer == nil {
 		w.timer = time.AfterFunc(w.delay, func() { w.flush() })
 		return
@@ -234,8 +276,9 @@ func (w *frameWriter) flushLocked() {
 	if len(w.buf) == 0 || w.err != nil {
 		return
 	}
-	if w.timer != nil {
+	if w.armed {
 		w.timer.Stop()
+		w.armed = false
 	}
 	_, w.err = w.w.Write(w.buf)
 	w.buf = w.buf[:0]

@@ -150,7 +150,7 @@ func parseTurn(b []byte) (Turn, error) {
 		}
 		return t, nil
 	}
-	t.Request, err = openresponses.ParseRequest(body)
+	t.Request, err = openresponses.ReadRequest(body)
 	return t, err
 }
 

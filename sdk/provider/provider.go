@@ -119,7 +119,10 @@ type Manifest struct {
 	RequestIDs []string        `json:"request_ids,omitempty"` // reply headers with the provider's request id
 	Settings   json.RawMessage `json:"settings,omitempty"`    // JSON Schema of Account.Settings; empty means none allowed
 	Meter      Meter           `json:"meter"`
-	Requires   Requires        `json:"requires,omitzero"` // beyond its own program
+	Dialects   []Dialect       `json:"dialects,omitempty"` // that the surfaces and Natives name
+	Surfaces   []Surface       `json:"surfaces,omitempty"` // of a plugin that is a Front
+	Natives    []Native        `json:"natives,omitempty"`  // what the provider takes as clients write it
+	Requires   Requires        `json:"requires,omitzero"`  // beyond its own program
 }
 
 // Requires is what a plugin needs beyond its own program.
@@ -133,7 +136,9 @@ type Credential struct {
 }
 
 // Meter says where a provider's replies carry token counts, so that the core
-// can read usage on the native lane by itself. Stored counts are disjoint.
+// can read usage by itself where it relays replies in a Native dialect: of the
+// whole body, or of the data of a server-sent event, then Field.Event is the
+// event's type. Stored counts are disjoint.
 type Meter struct {
 	Fields []Field `json:"fields,omitempty"`
 }

@@ -10,17 +10,18 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
-// server runs a Translator over connections.
+// server runs a Translator over connections, and a Front.
 type server struct {
 	translator Translator
+	front      Front // nil when the translator is none
 	ctx        context.Context
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
+	watcher    watcher
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
@@ -29,10 +30,11 @@ type server struct {
 
 func newServer(t Translator) *server {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &server{translator: t, ctx: ctx, cancel: cancel, conns: make(map[net.Conn]struct{})}
+	front, _ := t.(Front)
+	return &server{translator: t, front: front, ctx: ctx, cancel: cancel, conns: make(map[net.Conn]struct{})}
 }
 
-// close ends every exchange and waits for its goroutine.
+// close ends whatever is under way and waits for its goroutine.
 func (s *server) close() {
 	s.cancel()
 	s.mu.Lock()
@@ -44,8 +46,8 @@ func (s *server) close() {
 	s.wg.Wait()
 }
 
-// conn serves the exchanges of one connection, one after another, until either
-// end closes it.
+// conn serves the exchanges and dialogues of one connection, one after another,
+// until either end closes it.
 func (s *server) conn(c net.Conn) {
 	defer c.Close()
 	s.mu.Lock()
@@ -63,14 +65,18 @@ func (s *server) conn(c net.Conn) {
 		s.mu.Unlock()
 	}()
 
-	sc := &serverConn{c: c, r: newFrameReader(c), w: newFrameWriter(c), translator: s.translator}
+	sc := &serverConn{c: c, r: newFrameReader(c), w: newFrameWriter(c), translator: s.translator, front: s.front, watcher: &s.watcher}
+	sc.w.delay = 0 // see watcher
 	for {
 		t, payload, err := sc.r.next()
-		if err == nil && t != frameReq {
-			err = unexpected(t, "between two exchanges")
-		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case t == frameReq:
 			err = sc.exchange(s.ctx, payload)
+		case t == frameAccept && sc.front != nil:
+			err = sc.dialogue(s.ctx, payload)
+		default:
+			err = unexpected(t, "between two exchanges")
 		}
 		if _, broken := errors.AsType[*frameError](err); broken {
 			slog.Error("data connection broken", "error", err)
@@ -81,12 +87,14 @@ func (s *server) conn(c net.Conn) {
 	}
 }
 
-// serverConn is one connection, with one exchange on it at a time.
+// serverConn is one connection, with one exchange or dialogue on it at a time.
 type serverConn struct {
 	c          net.Conn
 	r          *frameReader
 	w          *frameWriter
 	translator Translator
+	front      Front
+	watcher    *watcher
 	scratch    []byte // an event being written
 }
 
@@ -97,8 +105,7 @@ const maxScratch = 64 << 10
 func (sc *serverConn) exchange(parent context.Context, req []byte) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	watch := watchHangup(sc.c, cancel)
-	defer watch.end()
+	defer sc.watcher.watch(sc, cancel)()
 
 	turn, err := parseTurn(req)
 	if err != nil {
@@ -113,13 +120,10 @@ func (sc *serverConn) exchange(parent context.Context, req []byte) error {
 	}
 	head, body, err := appendUpReq(ex)
 	if err == nil {
-		err = sc.w.frame(frameUpReq, head, body)
+		err = sc.w.last(frameUpReq, head, body)
 	}
 	if err != nil {
 		return sc.fail(ctx, err)
-	}
-	if err := sc.w.flush(); err != nil {
-		return err
 	}
 
 	t, payload, err := sc.r.next()
@@ -188,14 +192,7 @@ func (sc *serverConn) decode(ctx context.Context, op Op, ex Exchange, r Reply) (
 		if err != nil {
 			return err
 		}
-		var flags byte
-		if ev.Usage != nil {
-			flags |= eventUsage
-		}
-		if ev.IsTerminal() {
-			flags |= eventTerminal
-		}
-		b := ev.AppendJSON(append(sc.scratch[:0], flags))
+		b := ev.AppendJSON(append(sc.scratch[:0], eventFlags(&ev)))
 		if err := sc.w.frame(frameEvent, b); err != nil {
 			return err
 		}
@@ -225,12 +222,7 @@ func (sc *serverConn) fail(ctx context.Context, err error) error {
 	return sc.end(frameErr, j)
 }
 
-func (sc *serverConn) end(t frameType, parts ...[]byte) error {
-	if err := sc.w.frame(t, parts...); err != nil {
-		return err
-	}
-	return sc.w.flush()
-}
+func (sc *serverConn) end(t frameType, parts ...[]byte) error { return sc.w.last(t, parts...) }
 
 // survive turns a panic of the author's code into an error of its exchange.
 func survive(err *error) {
@@ -321,40 +313,4 @@ func (b *replyBody) drain() error {
 		return nil
 	}
 	return b.end
-}
-
-// hangupPoll is how often a running exchange looks whether the gateway is
-// still there. An author who reads or writes notices at once anyway.
-const hangupPoll = 50 * time.Millisecond
-
-// hangupWatch cancels an exchange whose connection was closed by the gateway.
-type hangupWatch struct {
-	mu    sync.Mutex
-	done  bool
-	timer *time.Timer
-}
-
-func watchHangup(c net.Conn, cancel context.CancelFunc) *hangupWatch {
-	w := &hangupWatch{}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(hangupPoll, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		switch {
-		case w.done:
-		case hungUp(c):
-			cancel()
-		default:
-			w.timer.Reset(hangupPoll)
-		}
-	})
-	return w
-}
-
-func (w *hangupWatch) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.done = true
-	w.timer.Stop()
 }

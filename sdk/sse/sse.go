@@ -16,6 +16,9 @@ import (
 // provider sends as a single event fits, an endless line does not.
 const MaxEvent = 32 << 20
 
+// keep is how many bytes of buffer stay for the next event.
+const keep = 1 << 20
+
 // ErrTooLong is the error for an event or line of more than MaxEvent bytes.
 var ErrTooLong = fmt.Errorf("server-sent event is longer than %d bytes", MaxEvent)
 
@@ -44,12 +47,18 @@ func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, 
 // while nothing but comments comes; a Read that hangs is the caller's to end.
 func (r *Reader) Next(ctx context.Context) (Event, error) {
 	r.name, r.data = r.name[:0], r.data[:0]
+	if cap(r.data) > keep {
+		r.data = nil // of a large event, which are rare
+	}
+	if cap(r.long) > keep {
+		r.long = nil
+	}
 	some := false
 	for {
 		if ctx.Err() != nil {
 			return Event{}, context.Cause(ctx)
 		}
-		line, err := r.line()
+		line, long, err := r.line()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return Event{}, err
 		}
@@ -73,7 +82,11 @@ func (r *Reader) Next(ctx context.Context) (Event, error) {
 			if len(r.data)+len(value) > MaxEvent {
 				return Event{}, ErrTooLong
 			}
-			r.data = append(r.data, value...)
+			if long && !some { // a large event is kept once, not twice
+				r.data, r.long = value, r.data
+			} else {
+				r.data = append(r.data, value...)
+			}
 			some = true
 		case "event":
 			r.name = append(r.name[:0], value...)
@@ -87,22 +100,22 @@ func (r *Reader) Next(ctx context.Context) (Event, error) {
 	}
 }
 
-// line returns the next line without its end; with io.EOF it may still hold
-// the bytes after the last line end.
-func (r *Reader) line() ([]byte, error) {
-	line, err := r.in.ReadSlice('\n')
+// line returns the next line without its end, and whether it lies in r.long;
+// with io.EOF it may still hold the bytes after the last line end.
+func (r *Reader) line() (line []byte, long bool, err error) {
+	line, err = r.in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		r.long = r.long[:0]
 		for errors.Is(err, bufio.ErrBufferFull) {
 			if len(r.long)+len(line) > MaxEvent {
-				return nil, ErrTooLong
+				return nil, false, ErrTooLong
 			}
 			r.long = append(r.long, line...)
 			line, err = r.in.ReadSlice('\n')
 		}
 		r.long = append(r.long, line...)
-		line = r.long
+		line, long = r.long, true
 	}
 	line = bytes.TrimSuffix(line, []byte("\n"))
-	return bytes.TrimSuffix(line, []byte("\r")), err
+	return bytes.TrimSuffix(line, []byte("\r")), long, err
 }

@@ -21,7 +21,7 @@ import (
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // who asks a second time does not want to wait
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -41,10 +41,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), sqlCommand(), usageCommand(), tablesCommand(), checkCommand(), configCommand(), doctorCommand(), tokenCommand(), backupCommand(), pluginCommand(), versionCommand())
+	root.AddCommand(setupCommand(), launchCommand(), meCommand(), sqlCommand(), tokenCommand(), reloadCommand(), certCommand(), versionCommand())
+	root.AddCommand(serverCommands()...)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if code, ok := errors.AsType[exitCode](err); ok { // of a program that has said itself what was wrong
+		return int(code)
 	}
 	if rest, ok := strings.CutPrefix(err.Error(), "unknown command "); ok && cmd == root { // cobra's own refusal
 		if quoted, qerr := strconv.QuotedPrefix(rest); qerr == nil {
@@ -61,6 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type usageError struct{ error }
+
+// exitCode is how a program ended that ran in the place of a command.
+type exitCode int
+
+func (e exitCode) Error() string { return "exit code " + strconv.Itoa(int(e)) }
 
 // group makes cmd the parent of subs: alone it prints its help, and a word that
 // is none of them is a wrong use.

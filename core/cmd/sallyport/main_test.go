@@ -60,7 +60,7 @@ func TestWrongUse(t *testing.T) {
 	}{
 		{[]string{"tokne"}, 2, `unknown command "tokne" for "sallyport"; did you mean "token"?`},
 		{[]string{"tokne", "create", "-p", "x"}, 2, `did you mean "token"?`},
-		{[]string{"xyzzy"}, 2, `unknown command "xyzzy" for "sallyport"; there is backup, check`},
+		{[]string{"xyzzy"}, 2, `unknown command "xyzzy" for "sallyport"; there is backup, cert, check`},
 		{[]string{"--no-such-flag"}, 2, "--no-such-flag"},
 		{[]string{"token", "craete"}, 2, `unknown command "craete" for "sallyport token"; did you mean "create"?`},
 		{[]string{"token", "craete", "-c", file, "--principal", "x"}, 2, `did you mean "create"?`},
@@ -97,7 +97,6 @@ func TestRightUse(t *testing.T) {
 		{[]string{"version"}, "sallyport version " + version + "\n"},
 		{[]string{"--version"}, "sallyport version " + version + "\n"},
 		{nil, "Available Commands"},
-		{[]string{"token"}, "create      make a token"},
 		{[]string{"token", "--help"}, "create      make a token"},
 		{[]string{"help", "token", "create"}, "--principal"},
 	} {
@@ -110,11 +109,11 @@ func TestRightUse(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	t.Run("valid", func(t *testing.T) {
-		code, out, errs := command(t, "check", "-c", configFile(t, "budgets: [{each: user, usd: 5, per: month}]\ncatalog: {main: {s: {tables: {gone: {location: ./gone.parquet}}}}}\n"))
+		code, out, errs := command(t, "check", "-c", configFile(t, "code_execution: {offer: always}\ncatalog: {main: {s: {tables: {gone: {location: ./gone.parquet}}}}}\n"))
 		if code != 0 || !strings.Contains(out, "the configuration is valid") {
 			t.Fatalf("got exit code %d, %q, %q", code, out, errs)
 		}
-		for _, want := range []string{"note: budgets", "warning: table main.s.gone"} {
+		for _, want := range []string{"note: code_execution", "warning: table main.s.gone"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("got %q, want a line with %q", out, want)
 			}

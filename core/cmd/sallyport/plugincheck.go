@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -209,11 +211,4 @@ func printReport(out io.Writer, r *conformance.Report) {
 		what = fmt.Sprintf("%s %s %s", r.Kind, r.Name, r.Version)
 	}
 	fmt.Fprintf(out, "%s: %s passed, %s, %.1f s\n", what, counted(len(r.Passed), "check"), counted(len(r.Findings), "finding"), r.Seconds)
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -8,24 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sallyport-gateway/sallyport/core/gateway"
+	"github.com/sallyport-gateway/sallyport/core/client"
 	"github.com/sallyport-gateway/sallyport/core/sqlapi"
 )
 
 // The environment variables that name a gateway to reach over HTTP.
 const (
-	urlVar   = "SALLYPORT_URL"
-	tokenVar = "SALLYPORT_TOKEN"
+	urlVar   = client.URLVar
+	tokenVar = client.TokenVar
 )
 
 // reachHelp says how the commands that read data get to it.
@@ -43,45 +39,29 @@ type querier interface {
 func withSQL(cmd *cobra.Command, file string, f func(querier) error) error {
 	address, token := os.Getenv(urlVar), os.Getenv(tokenVar)
 	if file != "" || address == "" && token == "" {
-		return withData(cmd, file, func(d gateway.Data) error { return f(d) })
+		return withLocal(cmd, file, f)
 	}
+	g, err := remoteGateway(address, token)
+	if err != nil {
+		return err
+	}
+	return f(g)
+}
+
+// remoteGateway is the gateway that the environment names.
+func remoteGateway(address, token string) (remote, error) {
 	if address == "" || token == "" {
 		missing, there := urlVar, tokenVar
 		if address != "" {
 			missing, there = tokenVar, urlVar
 		}
-		return usageError{fmt.Errorf("%s is set and %s is not: set both to ask a gateway over HTTP, or none", there, missing)}
+		return remote{}, usageError{fmt.Errorf("%s is set and %s is not: set both to ask a gateway over HTTP, or none", there, missing)}
 	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return usageError{fmt.Errorf("%s is no URL such as http://127.0.0.1:8080", urlVar)}
-	}
-	return f(remote{strings.TrimRight(address, "/"), token})
-}
-
-// withData calls f with the gateway that runs over the data of the
-// configuration. When none does, it opens one over it that serves nobody.
-func withData(cmd *cobra.Command, file string, f func(gateway.Data) error) error {
-	cfg, err := readConfig(file)
+	u, err := client.CheckURL(address)
 	if err != nil {
-		return err
+		return remote{}, usageError{fmt.Errorf("%s %w", urlVar, err)}
 	}
-	if running, err := gateway.Control(cfg.Data.Dir); err == nil {
-		return f(running)
-	}
-	if _, err := os.Stat(cfg.Data.Dir); errors.Is(err, fs.ErrNotExist) && file == "" {
-		return fmt.Errorf("there is no data in %s: start a gateway here with `sallyport serve`, or name the configuration of another one with --config", cfg.Data.Dir)
-	}
-	if cfg, err = load(file); err != nil {
-		return err
-	}
-	level := slog.LevelError // what it says at its start is about serving
-	g, err := gateway.New(cmd.Context(), cfg, version, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
-	if err != nil {
-		return err
-	}
-	err = f(g)
-	return errors.Join(err, g.Close())
+	return remote{u, token}, nil
 }
 
 // remote is a gateway that is reached over HTTP.
@@ -93,40 +73,62 @@ const replyLimit = 4 * sqlapi.MaxBytes
 
 // SQL implements querier.
 func (g remote) SQL(ctx context.Context, s sqlapi.Statement) (*sqlapi.Reply, error) {
-	body, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
+	reply := &sqlapi.Reply{}
+	return reply, g.do(ctx, http.MethodPost, "/api/2.0/sql/statements", s, reply)
+}
+
+// do sends in, unless it is nil, and reads the answer into out.
+func (g remote) do(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(text)
 	}
 	ctx, cancel := context.WithTimeout(ctx, sqlapi.Wall+30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/api/2.0/sql/statements", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, g.url+path, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	req.Header.Set("Content-Type", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	req.Header.Set("Authorization", "Bearer "+g.token)
 	req.Header.Set("User-Agent", "sallyport/"+version)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the gateway does not answer: %w", err)
+		return fmt.Errorf("the gateway does not answer: %w", err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, replyLimit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the answer of %s: %w", g.url, err)
+		return fmt.Errorf("the answer of %s: %w", g.url, err)
 	case len(text) > replyLimit:
-		return nil, fmt.Errorf("the answer of %s is longer than %d MiB", g.url, replyLimit>>20)
+		return fmt.Errorf("the answer of %s is longer than %d MiB", g.url, replyLimit>>20)
 	case resp.StatusCode != http.StatusOK:
-		var e struct{ Message string }
+		var e struct {
+			Message string
+			Error   json.RawMessage
+		}
 		_ = json.Unmarshal(text, &e) // what is no JSON has no message
-		return nil, fmt.Errorf("%s answers with status %d: %s", g.url, resp.StatusCode, cmp.Or(e.Message, "no reason given; is it a Sallyport gateway?"))
+		var inner struct{ Message string }
+		_ = json.Unmarshal(e.Error, &inner)
+		return refusal{resp.StatusCode, fmt.Errorf("%s answers with status %d: %s", g.url, resp.StatusCode, cmp.Or(e.Message, inner.Message, "no reason given; is it a Sallyport gateway?"))}
 	}
-	reply := &sqlapi.Reply{}
-	if err := json.Unmarshal(text, reply); err != nil {
-		return nil, fmt.Errorf("the answer of %s is not that of a Sallyport gateway: %w", g.url, err)
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("the answer of %s is not that of a Sallyport gateway: %w", g.url, err)
 	}
-	return reply, nil
+	return nil
+}
+
+// refusal is an answer with a status other than 200.
+type refusal struct {
+	status int
+	error
 }
 
 // query runs s and gives its rows, or what is wrong with it.

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -9,9 +11,11 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -44,21 +48,27 @@ func serveCommand() *cobra.Command {
 		if err != nil {
 			return usageError{err}
 		}
-		cfg, err := load(*file)
-		if err != nil {
-			return err
-		}
 		if *listen != "" {
 			if err := config.Address(*listen); err != nil {
 				return usageError{fmt.Errorf("--listen: %w", err)}
 			}
-			cfg.Listen.Address = *listen
 		}
-		if cfg.Dev, err = developed(*dev); err != nil {
+		developing, err := developed(*dev)
+		if err != nil {
 			return usageError{err}
 		}
-		cfg.Tables.Quarantine = *quarantine
-		return serve(cmd.Context(), cfg, *welcome, cmd.OutOrStdout(), log)
+		read := func() (*config.Config, error) {
+			cfg, err := load(*file)
+			if err != nil {
+				return nil, err
+			}
+			if *listen != "" {
+				cfg.Listen.Address = *listen
+			}
+			cfg.Dev, cfg.Tables.Quarantine = developing, *quarantine
+			return cfg, nil
+		}
+		return serve(cmd.Context(), read, *welcome, cmd.OutOrStdout(), log)
 	}
 	return cmd
 }
@@ -71,10 +81,14 @@ func logger(w io.Writer, level string) (*slog.Logger, error) {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
 }
 
-func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writer, log *slog.Logger) error {
+func serve(ctx context.Context, read func() (*config.Config, error), welcome bool, stdout io.Writer, log *slog.Logger) error {
 	limitMemory()
 	ignoreFileSizeSignal()
 	slog.SetDefault(log)
+	cfg, err := read()
+	if err != nil {
+		return err
+	}
 	l, err := gateway.Listen(cfg) // before anything is written: a taken port is the usual mistake
 	if err != nil {
 		return err
@@ -99,6 +113,8 @@ func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writ
 		return err
 	}
 	defer g.Close()
+	g.Load = read
+	defer reloadOnHangup(ctx, g)()
 	if err := g.ServeControl(ctx); err != nil {
 		return err
 	}
@@ -115,6 +131,31 @@ func serve(ctx context.Context, cfg *config.Config, welcome bool, stdout io.Writ
 	}
 	log.Info("serving", "url", url, "version", version)
 	return g.Serve(ctx, l)
+}
+
+// reloadOnHangup has SIGHUP read the configuration again, until the func it
+// returns is called. What came of it is in the log.
+func reloadOnHangup(ctx context.Context, g *gateway.Gateway) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-hangup:
+				g.Reload(ctx) // logs its error
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		cancel()
+		<-ended
+	}
 }
 
 // writeSamples makes the sample tables at the first start. Files that are

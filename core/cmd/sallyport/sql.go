@@ -33,7 +33,7 @@ func sqlCommand() *cobra.Command {
 			return nil
 		},
 	}
-	file := configFlag(cmd)
+	file := localFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print each row as a JSON array, on a line")
 	asCSV := cmd.Flags().Bool("csv", false, "print CSV with a header")
 	limit := cmd.Flags().Int64("limit", sqlapi.DefaultRows, fmt.Sprintf("most `rows` to print, up to %d", sqlapi.MaxRows))

@@ -205,3 +205,10 @@ func (g *grid) write(w io.Writer) error {
 	}
 	return out.Flush()
 }
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

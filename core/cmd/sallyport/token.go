@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -17,12 +19,8 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/store"
 )
 
-func tokenCommand() *cobra.Command {
-	return group(&cobra.Command{
-		Use:   "token",
-		Short: "create, list and revoke access tokens",
-		Long:  "Create, list and revoke access tokens: through the running gateway's control socket, or in its database when none runs.",
-	}, tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
+func tokenCommands() []*cobra.Command {
+	return []*cobra.Command{tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand()}
 }
 
 // withTokens calls f with the running gateway, or with its store.
@@ -127,13 +125,6 @@ func oneToken(_ *cobra.Command, args []string) error {
 		return nil
 	}
 	return usageError{errors.New("one token at a time: give one id")}
-}
-
-func day(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format("2006-01-02 15:04")
 }
 
 // duration reads a Go duration, or a number of days such as 90d.

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -35,7 +37,7 @@ var keys = []struct{ name, sql string }{
 }
 
 // sums is what is summed, in the order of the columns behind the keys.
-const sums = `count(*) FILTER (WHERE service_type IS NULL) AS requests,
+const sums = `count(*) FILTER (WHERE service_type IS NULL AND coalesce(operation, 'generate') <> 'count_tokens') AS requests,
   count(*) FILTER (WHERE service_type IS NOT NULL) AS hosted_tool_calls,
   coalesce(sum(input_tokens), 0) AS input_tokens,
   coalesce(sum(token_details.cache_read_input_tokens), 0) AS cached_input_tokens,

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
 
-// Anthropic plays Anthropic's API: /v1/messages.
+// Anthropic plays Anthropic's API: /v1/messages and /v1/messages/count_tokens.
 func Anthropic(tb testing.TB, key string) *Server {
 	tb.Helper()
 	return start(tb, key, "", anthropic{})
@@ -60,7 +59,8 @@ var (
 )
 
 func (anthropic) accept(s *Server, r *http.Request, body []byte) (*query, *refusal) {
-	if r.URL.Path != "/v1/messages" {
+	counts := r.URL.Path == "/v1/messages/count_tokens"
+	if r.URL.Path != "/v1/messages" && !counts {
 		return nil, &refusal{status: 404, message: "Not Found"}
 	}
 	if r.Method != http.MethodPost {
@@ -86,12 +86,31 @@ func (anthropic) accept(s *Server, r *http.Request, body []byte) (*query, *refus
 		return nil, &refusal{status: 400, message: "The request body is not valid JSON: " + err.Error()}
 	}
 	for _, m := range objects(o, "messages") { // the real service has its own words for this one
-		if m["role"] == "system" {
+		if m["role"] == "system" && strings.Contains(r.Header.Get("Anthropic-Beta"), "mid-conversation-system") {
+			m["role"] = "user" // for the checks below
+		} else if m["role"] == "system" {
 			return nil, claude(`messages: Unexpected role "system". The Messages API accepts a top-level ` + "`system` parameter, not \"system\" as an input message role.")
 		}
 	}
-	if w := claudeRequest.check(o); w != nil {
+	sh := *claudeRequest
+	if counts {
+		sh.need = []string{"model", "messages"}
+	}
+	if w := sh.check(o); w != nil {
 		return nil, claudeWrong(w)
+	}
+	if counts {
+		for _, name := range []string{"max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"} {
+			if o[name] != nil {
+				return nil, claude("%s: Extra inputs are not permitted", name)
+			}
+		}
+		for _, check := range []func(*Server, object) *refusal{claudeTools, claudeBlocks, claudePairs} {
+			if no := check(s, o); no != nil {
+				return nil, no
+			}
+		}
+		return &query{op: count, body: o, model: str(o, "model")}, nil
 	}
 	for _, check := range []func(*Server, object) *refusal{claudeParameters, claudeTools, claudeBlocks, claudePairs, claudeThinking} {
 		if no := check(s, o); no != nil {
@@ -133,6 +152,10 @@ func (anthropic) failure(f *refusal) string {
 func (anthropic) broken(*query) string {
 	return "event: error\ndata: " + encode(object{"type": "error", "error": object{"type": "overloaded_error", "message": "Overloaded"}}) + "\n\n"
 }
+
+func (anthropic) counted(tokens int) string { return encode(object{"input_tokens": tokens}) }
+
+func (anthropic) embedded(*query) string { return "" } // it has no such thing
 
 func claudeThinks(o object) bool {
 	t, _ := o["thinking"].(object)
@@ -271,6 +294,9 @@ func claudeBlocks(s *Server, o object) *refusal {
 					return claude("messages.%d.content.%d: Invalid `signature` in `thinking` block", i, j)
 				}
 			case "redacted_thinking":
+				if s.memory.items[str(b, "data")].kind == "redacted" {
+					continue
+				}
 				return claude("messages.%d.content.%d: Invalid `data` in `redacted_thinking` block", i, j)
 			case "tool_use":
 				if !regexp.MustCompile(`^[a-zA-Z0-9_-]+$`).MatchString(str(b, "id")) {
@@ -287,107 +313,6 @@ func claudeBlocks(s *Server, o object) *refusal {
 				}
 			}
 		}
-	}
-	return nil
-}
-
-func blockIDs(m object, typ, member string) []string {
-	var ids []string
-	for _, b := range objects(m, "content") {
-		if b["type"] == typ {
-			ids = append(ids, str(b, member))
-		}
-	}
-	return ids
-}
-
-// claudePairs checks that each call has its result in the next message, first
-// of all, and each result its call in the one before.
-func claudePairs(_ *Server, o object) *refusal {
-	ms, seen, used := objects(o, "messages"), map[string]bool{}, false
-	for i, m := range ms {
-		calls := blockIDs(m, "tool_use", "id")
-		for _, id := range calls {
-			used = true
-			if seen[id] {
-				return claude("messages.%d: `tool_use` ids must be unique", i)
-			}
-			seen[id] = true
-		}
-		var next, before object
-		if i+1 < len(ms) {
-			next = ms[i+1]
-		}
-		if i > 0 {
-			before = ms[i-1]
-		}
-		results := blockIDs(next, "tool_result", "tool_use_id")
-		for _, id := range calls {
-			if !slices.Contains(results, id) {
-				return claude("messages.%d: `tool_use` ids were found without `tool_result` blocks immediately after: %s. Each `tool_use` block must have a corresponding `tool_result` block in the next message.", i, id)
-			}
-		}
-		once := map[string]bool{}
-		for j, b := range objects(m, "content") {
-			if b["type"] != "tool_result" {
-				continue
-			}
-			id := str(b, "tool_use_id")
-			if !slices.Contains(blockIDs(before, "tool_use", "id"), id) {
-				return claude("messages.%d.content.%d: unexpected `tool_use_id` found in `tool_result` blocks: %s. Each `tool_result` block must have a corresponding `tool_use` block in the previous message.", i, j, id)
-			}
-			if once[id] {
-				return claude("messages.%d.content.%d: each tool_use must have a single result. Found multiple `tool_result` blocks with id: %s", i, j, id)
-			}
-			once[id] = true
-			if j >= len(once) {
-				return claude("messages.%d: `tool_use` ids were found without `tool_result` blocks immediately after: %s. Each `tool_use` block must have a corresponding `tool_result` block in the next message.", i-1, id)
-			}
-		}
-	}
-	if _, ok := o["tools"]; used && !ok {
-		return claude("Requests which have `tool_use` or `tool_result` blocks in their messages must define tools.")
-	}
-	return nil
-}
-
-// claudeThinking checks that, with thinking on, the turn that is going on has
-// the thinking that led to its calls, unchanged and in front of them.
-func claudeThinking(s *Server, o object) *refusal {
-	if !claudeThinks(o) {
-		return nil
-	}
-	ms := objects(o, "messages")
-	begin := len(ms) // of the turn that is going on
-	for begin > 0 {
-		m := ms[begin-1]
-		if m["role"] == "user" && len(blockIDs(m, "tool_result", "tool_use_id")) < max(1, len(objects(m, "content"))) {
-			break
-		}
-		begin--
-	}
-	first := true
-	for i := begin; i < len(ms); i++ {
-		m := ms[i]
-		if m["role"] != "assistant" {
-			continue
-		}
-		blocks := objects(m, "content")
-		starts := len(blocks) > 0 && blocks[0]["type"] == "thinking"
-		found := "text"
-		if len(blocks) > 0 {
-			found = str(blocks[0], "type")
-		}
-		needs := first && len(blockIDs(m, "tool_use", "id")) > 0
-		for _, id := range blockIDs(m, "tool_use", "id") {
-			if want := s.memory.calls[id].reasoning; want != "" && !slices.Contains(blockIDs(m, "thinking", "signature"), want) {
-				needs, starts = true, false
-			}
-		}
-		if needs && !starts {
-			return claude("messages.%d.content.0.type: Expected `thinking` or `redacted_thinking`, but found `%s`. When `thinking` is enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks). We recommend you include thinking blocks from previous turns. To avoid this requirement, disable `thinking`. Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking", i, found)
-		}
-		first = false
 	}
 	return nil
 }

@@ -6,7 +6,12 @@ import "encoding/json"
 func (anthropic) reply(s *Server, q *query, t Turn) []string {
 	var blocks []object
 	signature := ""
-	if t.Reasoning != "" && q.think {
+	switch {
+	case t.Reasoning != "" && q.think && t.Redacted:
+		signature = s.sign("redacted", t.Reasoning)
+		s.memory.items[signature] = issued{kind: "redacted"}
+		blocks = append(blocks, object{"type": "redacted_thinking", "data": signature})
+	case t.Reasoning != "" && q.think:
 		signature = s.sign("thinking", t.Reasoning)
 		blocks = append(blocks, object{"type": "thinking", "thinking": t.Reasoning, "signature": signature})
 	}
@@ -68,6 +73,8 @@ func claudeBlock(event func(string, object), i int, b object) {
 			delta(object{"type": "thinking_delta", "thinking": p})
 		}
 		delta(object{"type": "signature_delta", "signature": b["signature"]})
+	case "redacted_thinking":
+		begin(b)
 	case "text":
 		begin(object{"type": "text", "text": ""})
 		for _, p := range pieces(str(b, "text")) {

@@ -62,11 +62,24 @@ func (gemini) reply(s *Server, q *query, t Turn) []string {
 		return []string{document(merged(parts), finish, usage)}
 	}
 	var frames []string
-	frame := func(text string) { frames = append(frames, "data: "+text+"\r\n\r\n") }
+	frame := func(text string) {
+		switch {
+		case !q.list:
+			text = "data: " + text + "\r\n\r\n"
+		case len(frames) == 0:
+			text = "[" + text
+		default:
+			text = "\r\n,\r\n" + text
+		}
+		frames = append(frames, text)
+	}
 	for _, p := range parts {
 		frame(document([]object{p}, nil, object{"promptTokenCount": u.fresh() + u.Cached, "totalTokenCount": u.fresh() + u.Cached}))
 	}
 	frame(document([]object{{"text": ""}}, finish, usage))
+	if q.list {
+		frames[len(frames)-1] += "\r\n]\r\n"
+	}
 	return frames
 }
 

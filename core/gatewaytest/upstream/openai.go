@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// OpenAI plays OpenAI's API: /v1/responses and /v1/chat/completions.
+// OpenAI plays OpenAI's API: /v1/responses, /v1/chat/completions and
+// /v1/embeddings.
 func OpenAI(tb testing.TB, key string) *Server {
 	tb.Helper()
 	return start(tb, key, "/v1", openai{})
@@ -22,7 +23,7 @@ type openai struct {
 
 func (d openai) accept(s *Server, r *http.Request, body []byte) (*query, *refusal) {
 	isChat := r.URL.Path == "/v1/chat/completions"
-	if !isChat && r.URL.Path != "/v1/responses" {
+	if !isChat && r.URL.Path != "/v1/responses" && r.URL.Path != "/v1/embeddings" {
 		return nil, &refusal{status: 404, message: fmt.Sprintf("Invalid URL (%s %s)", r.Method, r.URL.Path)}
 	}
 	if r.Method != http.MethodPost {
@@ -42,8 +43,11 @@ func (d openai) accept(s *Server, r *http.Request, body []byte) (*query, *refusa
 	if err != nil {
 		return nil, &refusal{status: 400, message: "We could not parse the JSON body of your request: " + err.Error()}
 	}
-	if isChat {
+	switch {
+	case isChat:
 		return d.chat.accept(s, o)
+	case r.URL.Path == "/v1/embeddings":
+		return embeds(o)
 	}
 	return d.responses.accept(s, o)
 }

@@ -38,10 +38,17 @@ var (
 			"summary": list(fields(map[string]*shape{"type": oneOf("summary_text"), "text": text}, "type", "text")),
 			"content": nullable(list(fields(map[string]*shape{"type": oneOf("reasoning_text"), "text": text}, "type", "text")))}, "summary"),
 		"item_reference": fields(map[string]*shape{"type": text, "id": text}, "id"),
+		"custom_tool_call": fields(map[string]*shape{"type": text, "id": text, "call_id": text, "name": text, "input": text, "status": itemStatus},
+			"call_id", "name", "input"),
+		"custom_tool_call_output": fields(map[string]*shape{"type": text, "id": textN, "call_id": text, "output": either(text, list(inputParts)), "status": itemStatus},
+			"call_id", "output"),
+		"web_search_call": fields(map[string]*shape{"type": text, "id": text, "status": text, "action": freeObj}, "id"),
 	})
 	responsesTool = union("type", map[string]*shape{
 		"function":   fields(map[string]*shape{"type": text, "name": text, "description": textN, "parameters": nullable(freeObj), "strict": flagN}, "name"),
-		"web_search": freeObj,
+		"custom":     fields(map[string]*shape{"type": text, "name": text, "description": textN, "format": freeObj}, "name"),
+		"namespace":  fields(map[string]*shape{"type": text, "name": text, "description": textN, "tools": list(freeObj)}, "name", "tools"),
+		"web_search": freeObj, "image_generation": freeObj, "local_shell": freeObj,
 	})
 	responsesRequest = fields(map[string]*shape{
 		"model": text, "input": either(text, list(free)), "instructions": textN, "include": nullable(list(oneOf(
@@ -61,7 +68,7 @@ var (
 			"allowed_tools": fields(map[string]*shape{"type": text, "mode": oneOf("auto", "required"),
 				"tools": list(fields(map[string]*shape{"type": text, "name": text}, "type", "name"))}, "mode", "tools")})),
 		"tools": nullable(list(responsesTool)), "truncation": nullable(oneOf("auto", "disabled")), "background": flagN,
-		"conversation": free, "prompt": free,
+		"conversation": free, "prompt": free, "client_metadata": nullable(freeObj),
 	}, "model")
 )
 
@@ -103,11 +110,13 @@ func (responses) checkParameters(o object) *refusal {
 	}
 	seen := map[string]bool{}
 	for i, t := range objects(o, "tools") {
-		if t["type"] != "function" {
-			continue
-		}
-		if r := checkFunction(t, fmt.Sprintf("tools[%d]", i), seen); r != nil {
-			return r
+		switch t["type"] {
+		case "function":
+			if r := checkFunction(t, fmt.Sprintf("tools[%d]", i), seen); r != nil {
+				return r
+			}
+		case "custom":
+			seen[str(t, "name")] = true
 		}
 	}
 	choice, _ := o["tool_choice"].(object)
@@ -162,7 +171,11 @@ func (d responses) checkInput(s *Server, o object) *refusal {
 			if r == nil && !openaiName.MatchString(str(it, "name")) {
 				r = invalid(at+".name", "Invalid '%s.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.", at)
 			}
-		case "function_call_output":
+		case "custom_tool_call":
+			if r = callID(it, at); r == nil {
+				open[str(it, "call_id")] = true
+			}
+		case "function_call_output", "custom_tool_call_output":
 			id := str(it, "call_id")
 			if _, ok := open[id]; !ok {
 				return &refusal{status: 400, param: "input", message: fmt.Sprintf("No tool call found for function call output with call_id %s.", id)}
@@ -170,7 +183,9 @@ func (d responses) checkInput(s *Server, o object) *refusal {
 			open[id] = false
 			r = callID(it, at)
 		case "reasoning":
-			r = d.checkReasoning(s, at, it, items[i+1:])
+			if it["id"] != nil || it["encrypted_content"] != nil { // else it is empty, and let be
+				r = d.checkReasoning(s, at, it, items[i+1:])
+			}
 		case "item_reference":
 			return &refusal{status: 404, param: "input", message: fmt.Sprintf("Item with id '%s' not found.", str(it, "id"))}
 		default:

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"compress/gzip"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 // Turn is one scripted reply. The zero Turn answers with an empty text.
 type Turn struct {
 	Reasoning string // shown and signed as far as the provider and the request have it
+	Redacted  bool   // Anthropic: the reasoning is sealed, not shown
 	Text      string
 	Refusal   string // instead of Text
 	Calls     []Call
@@ -19,10 +22,14 @@ type Turn struct {
 
 	Status     int    // an error answer with this status; nothing else is sent
 	RetryAfter string // its Retry-After header
+	Body       string // of that answer, in place of the provider's usual words
 	Before     *Gate  // holds the reply back before its head
 	Middle     *Gate  // holds it after about half of the frames
 	Fault      Fault
-	Pace       time.Duration // passes before each frame but the first: a slow provider
+	Pace       time.Duration // passes before each frame but the first (with Drip: each byte): a slow provider
+	Gzip       bool          // compressed, when the client takes it
+	Batch      bool          // all frames in one write: a provider that costs little
+	Raw        *Raw          // in place of all but Before, Pace and Gzip
 }
 
 // Call is a call of one of the declared functions.
@@ -67,7 +74,7 @@ func (u Usage) orSmall() Usage {
 // Fault is something a provider does wrong.
 type Fault int
 
-// The faults. All but Garbage begin as a good reply.
+// The faults. All but Garbage and Hang begin as a good reply.
 const (
 	None       Fault = iota
 	Cut              // the connection is closed after half of the frames
@@ -76,6 +83,10 @@ const (
 	Garbage          // status 200 and a body that is none
 	GarbageMid       // half of the frames, then a frame that is none, then the end
 	ErrorEvent       // half of the frames, then the provider's error event
+	Malformed        // a frame that is none in the middle of the others
+	NoEnd            // all frames but the last
+	Hang             // not even a head, until the client leaves
+	HangMid          // half of the frames, then nothing until the client leaves
 )
 
 // Gate holds a reply until the test lets it go.
@@ -113,11 +124,13 @@ func (g *Gate) pass(ctx context.Context) bool {
 	}
 }
 
+// malformed is a frame that is no JSON.
+const malformed = "data: {\"this is\": no JSON\n\n"
+
 // deliver sends the frames with the turn's faults.
 func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Turn, frames []string) {
-	rc := http.NewResponseController(w)
 	kind := "application/json"
-	if q.stream {
+	if q.stream && !q.list {
 		kind = "text/event-stream; charset=utf-8"
 	}
 	w.Header().Set("Content-Type", kind)
@@ -129,13 +142,17 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Tur
 	if t.Fault == Garbage {
 		frames = []string{"<html><body>502 \x00\xff it is a proxy", " speaking</body></html>"}
 	}
-	half := len(frames) / 2
-	send := func(text string) {
-		w.Write([]byte(text)) // a client that left ends the context
-		rc.Flush()
+	if t.Fault == NoEnd {
+		frames = frames[:len(frames)-1]
 	}
+	if t.Batch && t.Fault == None && t.Middle == nil {
+		frames = []string{strings.Join(frames, "")}
+	}
+	half := len(frames) / 2
+	send, end := sender(w, r, t.Gzip)
+	defer end()
 	for i, f := range frames {
-		if i > 0 && !wait(r.Context(), t.Pace) {
+		if i > 0 && t.Fault != Drip && !wait(r.Context(), t.Pace) {
 			return
 		}
 		if i == half {
@@ -148,10 +165,15 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Tur
 			case Ended:
 				return
 			case GarbageMid:
-				send("data: {\"this is\": no JSON\n\n")
+				send(malformed)
 				return
+			case Malformed:
+				send(malformed)
 			case ErrorEvent:
 				send(s.speak.broken(q))
+				return
+			case HangMid:
+				<-r.Context().Done()
 				return
 			}
 		}
@@ -160,9 +182,64 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, q *query, t Tur
 			continue
 		}
 		for j := range len(f) {
+			if !wait(r.Context(), t.Pace) {
+				return
+			}
 			send(f[j : j+1])
 		}
 	}
+}
+
+// sender gives what writes a piece of a reply at once, and what ends it. A
+// client that left ends the request's context.
+func sender(w http.ResponseWriter, r *http.Request, packed bool) (send func(string), end func()) {
+	rc := http.NewResponseController(w)
+	if !packed || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		return func(text string) {
+			io.WriteString(w, text)
+			rc.Flush()
+		}, func() {}
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	z := gzip.NewWriter(w)
+	return func(text string) {
+		io.WriteString(z, text)
+		z.Flush()
+		rc.Flush()
+	}, func() { z.Close() }
+}
+
+// Raw is a reply byte by byte.
+type Raw struct {
+	Status int // 0 means 200
+	Header http.Header
+	Pieces []string // one write each
+	Cut    bool     // the connection is closed after the last one
+}
+
+// whole is a reply in one piece.
+func whole(body string) *Raw {
+	return &Raw{Header: http.Header{"Content-Type": {"application/json"}, "X-Request-Id": {"req_upstream"}, "Request-Id": {"req_upstream"}}, Pieces: []string{body}}
+}
+
+func (a *Raw) deliver(w http.ResponseWriter, r *http.Request, t Turn) {
+	for name, values := range a.Header {
+		w.Header()[name] = values
+	}
+	send, end := sender(w, r, t.Gzip)
+	if a.Status != 0 {
+		w.WriteHeader(a.Status)
+	}
+	for i, p := range a.Pieces {
+		if i > 0 && !wait(r.Context(), t.Pace) {
+			return
+		}
+		send(p)
+	}
+	if a.Cut {
+		panic(http.ErrAbortHandler)
+	}
+	end()
 }
 
 // wait lets d pass. It is false when the client left.

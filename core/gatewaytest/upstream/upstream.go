@@ -33,6 +33,7 @@ type Server struct {
 	script   []Turn
 	repeat   *Turn
 	play     func(Request) Turn
+	trusting bool
 	requests []Request
 	count    int // of ids
 	memory   memory
@@ -73,16 +74,31 @@ type dialect interface {
 	failure(f *refusal) string
 	// broken is the frame by which a stream tells of an error.
 	broken(q *query) string
+	// counted and embedded are the replies to requests that generate nothing.
+	counted(tokens int) string
+	embedded(q *query) string
 }
 
 // query is an accepted request.
 type query struct {
+	op     op
 	body   object
 	model  string
 	stream bool
+	list   bool // Gemini: the stream is a JSON array
 	think  bool // the reply may show reasoning
 	state  bool // the reply may carry reasoning to be given back
 }
+
+// op is what a request asks for. Only generating takes a turn of the script;
+// the others answer by themselves.
+type op int
+
+const (
+	generate op = iota
+	count
+	embed
+)
 
 // refusal is an error answer.
 type refusal struct {
@@ -93,11 +109,26 @@ type refusal struct {
 	param   string
 }
 
-func start(tb testing.TB, key, path string, d dialect) *Server {
-	tb.Helper()
+// New is a provider that somebody else serves: "openai", "anthropic" or
+// "gemini". Its URL is empty.
+func New(name, key string) (*Server, error) {
+	d := map[string]dialect{"openai": openai{}, "anthropic": anthropic{}, "gemini": gemini{}}[name]
+	if d == nil {
+		return nil, fmt.Errorf("no provider %q: it is openai, anthropic or gemini", name)
+	}
+	return made(key, d), nil
+}
+
+func made(key string, d dialect) *Server {
 	s := &Server{key: key, secret: make([]byte, 32), speak: d}
 	s.memory = memory{items: map[string]issued{}, calls: map[string]issued{}, texts: map[string]string{}}
 	rand.Read(s.secret)
+	return s
+}
+
+func start(tb testing.TB, key, path string, d dialect) *Server {
+	tb.Helper()
+	s := made(key, d)
 	h := httptest.NewServer(s)
 	s.URL = h.URL + path
 	tb.Cleanup(func() {
@@ -130,6 +161,15 @@ func (s *Server) Play(f func(Request) Turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.play = f
+}
+
+// Trust makes the server take every request as it is, without a key and
+// whatever its body holds: for requests that no provider knows. Turns are then
+// best given by Raw.
+func (s *Server) Trust() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trusting = true
 }
 
 // Reset forgets what is left of the script. What was issued stays known.
@@ -172,15 +212,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the client left
 	}
 	s.mu.Lock()
-	q, no := s.speak.accept(s, r, body)
-	if no == nil && strings.Contains(string(body), "sp1.") {
-		no = &refusal{status: 400, message: "The request holds opaque state of a gateway (sp1.), which no provider issued."}
-	}
+	q, no := s.admit(r, body)
 	rec := Request{Path: r.URL.Path, Query: r.URL.RawQuery, Header: r.Header.Clone(), Body: body}
 	var turn Turn
 	switch {
 	case no != nil:
 		rec.Refused = fmt.Sprintf("%d %s", no.status, no.message)
+	case q.op == count:
+		turn.Raw = whole(s.speak.counted(Tokens(body)))
+	case q.op == embed:
+		turn.Raw = whole(s.speak.embedded(q))
 	case s.play != nil:
 		turn = s.play(rec)
 	case len(s.script) > 0:
@@ -195,32 +236,64 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.requests = append(s.requests, rec)
 	}
 	var frames []string
-	if no == nil && turn.Status == 0 {
+	if no == nil && turn.Status == 0 && turn.Raw == nil {
 		frames = s.speak.reply(s, q, turn)
 	}
 	s.mu.Unlock()
 
 	if no != nil {
-		s.fail(w, no, "")
+		s.fail(w, no, Turn{})
 		return
 	}
 	if !turn.Before.pass(r.Context()) {
 		return
 	}
-	if turn.Status != 0 {
-		s.fail(w, statusRefusal(turn.Status), turn.RetryAfter)
-		return
+	switch {
+	case turn.Fault == Hang:
+		<-r.Context().Done()
+	case turn.Raw != nil:
+		turn.Raw.deliver(w, r, turn)
+	case turn.Status != 0:
+		s.fail(w, statusRefusal(turn.Status), turn)
+	default:
+		s.deliver(w, r, q, turn, frames)
 	}
-	s.deliver(w, r, q, turn, frames)
 }
 
-func (s *Server) fail(w http.ResponseWriter, no *refusal, retryAfter string) {
+// admit accepts a request or refuses it. The server's lock is held.
+func (s *Server) admit(r *http.Request, body []byte) (*query, *refusal) {
+	if s.trusting {
+		var b struct {
+			Model  string
+			Stream bool
+		}
+		json.Unmarshal(body, &b) // what cannot be read needs Raw turns
+		return &query{body: object{}, model: b.Model, stream: b.Stream || strings.Contains(r.URL.Path, ":stream")}, nil
+	}
+	q, no := s.speak.accept(s, r, body)
+	// Also as a Gemini client gives it back: base64 of it.
+	if no == nil && (strings.Contains(string(body), "sp1.") || strings.Contains(string(body), `"c3AxL`)) {
+		no = &refusal{status: 400, message: "The request holds opaque state of a gateway (sp1.), which no provider issued."}
+	}
+	return q, no
+}
+
+// Tokens is how many tokens the providers here count in a request's body.
+func Tokens(body []byte) int { return len(body)/4 + 1 }
+
+func (s *Server) fail(w http.ResponseWriter, no *refusal, t Turn) {
+	body := s.speak.failure(no)
+	if t.Body != "" {
+		body = t.Body
+	}
 	w.Header().Set("Content-Type", "application/json")
-	if retryAfter != "" {
-		w.Header().Set("Retry-After", retryAfter)
+	w.Header().Set("X-Request-Id", "req_upstream")
+	w.Header().Set("Request-Id", "req_upstream")
+	if t.RetryAfter != "" {
+		w.Header().Set("Retry-After", t.RetryAfter)
 	}
 	w.WriteHeader(no.status)
-	io.WriteString(w, s.speak.failure(no))
+	io.WriteString(w, body)
 }
 
 // statusRefusal is what a provider says for itself under a status.

@@ -27,10 +27,15 @@ func main() {
 	misbehave(name, len(os.Args) > 1 && os.Args[1] == "describe")
 	switch kind {
 	case "provider":
-		provider.Serve(provider.Manifest{
+		m := provider.Manifest{
 			Name: name, Version: "1.2.3", Ops: []provider.Op{provider.Generate}, Credential: provider.Credential{Scheme: "none"},
 			Requires: provider.Requires{Programs: name == "parent"},
-		}, translator{})
+		}
+		if strings.HasPrefix(name, "front") {
+			provider.Serve(withSurface(m), front{})
+			return
+		}
+		provider.Serve(m, translator{})
 	case "tool":
 		tool.Serve(tool.Manifest{Type: name, Version: "1.2.3"}, tooling{})
 	case "engine":

@@ -34,6 +34,7 @@ func serveProvider() {
 	if fault == "takes-unknown-settings" {
 		m.Settings = json.RawMessage(`{"type":"object"}`)
 	}
+	surfaces(&m)
 	provider.Serve(m, parrot{})
 }
 

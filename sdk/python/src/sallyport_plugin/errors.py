@@ -16,6 +16,7 @@ TIMEOUT = "timeout"  # the client sent its body too slowly
 CONFLICT = "conflict"
 TOO_LARGE = "too_large"
 RATE_LIMITED = "rate_limited"  # retry_after is set
+BUDGET_EXCEEDED = "budget_exceeded"  # a budget of the gateway's is spent
 OAUTH = "oauth"  # the user must log in first; the message holds the URL
 CANCELED = "canceled"  # the caller went away
 INTERNAL = "internal"  # our fault; the message never tells more
@@ -27,8 +28,8 @@ UPSTREAM_TIMEOUT = "upstream_timeout"  # the provider did not answer in time
 UNAVAILABLE = "unavailable"  # a part of the gateway is down; try again
 
 CODES = frozenset(
-    [INVALID, UNSUPPORTED, UNAUTHENTICATED, DENIED, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, RATE_LIMITED, OAUTH]
-    + [CANCELED, INTERNAL, UPSTREAM_INVALID, UPSTREAM_AUTH, UPSTREAM_LIMITED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT]
+    [INVALID, UNSUPPORTED, UNAUTHENTICATED, DENIED, NOT_FOUND, TIMEOUT, CONFLICT, TOO_LARGE, RATE_LIMITED]
+    + [BUDGET_EXCEEDED, OAUTH, CANCELED, INTERNAL, UPSTREAM_INVALID, UPSTREAM_AUTH, UPSTREAM_LIMITED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT]
     + [UNAVAILABLE]
 )
 

@@ -1,0 +1,67 @@
+package provider
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// watchEvery is how often a watcher looks.
+const watchEvery = 50 * time.Millisecond
+
+// watcher looks after what is under way on the connections of a server while
+// the author's code neither reads nor writes: it cancels what the gateway has
+// given up, and sends what lies in a write buffer. Authors who read on need
+// neither, and a timer for each connection would cost more than its frames.
+type watcher struct {
+	mu      sync.Mutex
+	under   map[*serverConn]context.CancelFunc
+	running bool
+}
+
+// watch begins to look after sc, until end is called.
+func (w *watcher) watch(sc *serverConn, cancel context.CancelFunc) (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.under == nil {
+		w.under = make(map[*serverConn]context.CancelFunc)
+	}
+	w.under[sc] = cancel
+	if !w.running {
+		w.running = true
+		go w.run() // ends when nothing is under way
+	}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.under, sc)
+	}
+}
+
+func (w *watcher) run() {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for range tick.C {
+		if !w.look() {
+			return
+		}
+	}
+}
+
+// look looks at everything once, and reports whether there was anything.
+func (w *watcher) look() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.under) == 0 {
+		w.running = false
+		return false
+	}
+	for sc, cancel := range w.under {
+		if hungUp(sc.c) {
+			cancel()
+		} else if sc.w.waiting() {
+			go sc.w.flush() // may wait for the gateway, as long as the connection lives
+		}
+	}
+	return true
+}
