@@ -11,6 +11,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Packages that are tested at once: many of the tests wait for processes.
 PACKAGES := $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
+# Those that wait longest are started first.
+LONGEST := ./sdk/conformance ./core/gateway ./core/gatewaytest ./core/cmd/sallyport ./core/router ./core/pluginhost ./core/delta ./sdk/plugintest
 # Only Linux can confine the bundled plugins while they are asked what they are.
 UNCONFINED := $(if $(filter Linux,$(shell uname -s)),,--unconfined)
 
@@ -54,7 +56,7 @@ run: build ## build, start with the built-in defaults, print URL, token and a fi
 .PHONY: test
 test: build ## all fast tests, with the race detector
 	@command -v g++ >/dev/null 2>&1 || { echo "make test needs a C++ compiler: sudo apt-get install -y g++"; exit 1; }
-	SALLYPORT_BUILT=1 $(GO) test -race -p $(PACKAGES) ./...
+	SALLYPORT_BUILT=1 $(GO) test -race -p $(PACKAGES) $(LONGEST) ./...
 
 .PHONY: check
 check: ## formatting, vet, static analysis, other platforms

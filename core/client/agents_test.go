@@ -97,7 +97,7 @@ func TestNotes(t *testing.T) {
 		with  map[string]string
 		want  []string
 	}{
-		{"claude", Token{}, existing, []string{"ANTHROPIC_API_KEY is set in your environment", "holds comments", "No token is kept: set SALLYPORT_TOKEN"}},
+		{"claude", Token{}, existing, []string{"ANTHROPIC_API_KEY is set in your environment", "No token is kept: set SALLYPORT_TOKEN"}},
 		{"gemini", Token{Command: "pass x"}, nil, []string{"takes no helper command", "Folder trust is switched off", "GEMINI_MODEL is set in your environment"}},
 		{"gemini", Token{Text: "t"}, map[string]string{".gemini/settings.json": `{"security":{"folderTrust":{"enabled":true}}}`}, []string{"which was left so"}},
 		{"qwen", Token{Text: "t"}, nil, []string{"OPENAI_BASE_URL is set"}},

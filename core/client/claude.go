@@ -43,7 +43,7 @@ func setupClaude(s *session) (Plan, error) {
 	if _, text, _, err := readFile(path); err != nil {
 		return Plan{}, err
 	} else if text != nil && !standard(text) {
-		p.Notes = append(p.Notes, path+" holds comments or commas at the end of a list, which Claude Code does not read: it takes nothing from the file until they are gone.")
+		return Plan{}, fmt.Errorf("%s holds comments or commas at the end of a list, and Claude Code takes nothing from such a file: take them out first", path)
 	}
 	if s.project {
 		p.Notes = append(p.Notes, "The file holds no token. Who works in this project needs the program sallyport and the variable "+TokenVar+".")

@@ -103,6 +103,9 @@ func CheckURL(address string) (string, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", errors.New("is no URL such as http://127.0.0.1:8080")
 	}
+	if path := strings.TrimRight(u.Path, "/"); path != "" {
+		return "", fmt.Errorf("has the path %s: give scheme, host and port alone; the path of a surface is added to it", path)
+	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return "", errors.New("names a user, a query or a fragment; give scheme, host and port alone")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -95,16 +96,20 @@ func apply(f format, text []byte, edits []Edit) ([]byte, []Change, error) {
 }
 
 // takeOut takes changes back from a text that somebody else may have changed.
-// It fails when a member is no longer as it was left.
-func takeOut(f format, text []byte, changes []Change) ([]byte, error) {
+// A member that is no longer as it was left stays, and is named in kept; with
+// over it is taken back like the others.
+func takeOut(f format, text []byte, changes []Change, over bool) (out []byte, kept []string, err error) {
 	want, err := f.decode(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for i := len(changes) - 1; i >= 0; i-- {
 		c := changes[i]
-		if now, ok := find(want, c.Path); !c.left(now, ok) {
-			return nil, fmt.Errorf("%s was changed since", strings.Join(c.Path, "."))
+		if now, ok := find(want, c.Path); !over && (ok || c.Had) && !c.left(now, ok) {
+			if raw, there, err := f.raw(text, c.Path); err != nil || there != c.Had || raw != c.Old {
+				kept = append(kept, strings.Join(c.Path, "."))
+			}
+			continue
 		}
 		if c.Had {
 			text, err = f.set(text, c.Path, c.Old)
@@ -124,13 +129,14 @@ func takeOut(f format, text []byte, changes []Change) ([]byte, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", strings.Join(c.Path, "."), err)
+			return nil, nil, fmt.Errorf("%s: %w", strings.Join(c.Path, "."), err)
 		}
 		if want, err = f.decode(text); err != nil {
-			return nil, fmt.Errorf("%s: %w", strings.Join(c.Path, "."), err)
+			return nil, nil, fmt.Errorf("%s: %w", strings.Join(c.Path, "."), err)
 		}
 	}
-	return text, nil
+	slices.Reverse(kept)
+	return text, kept, nil
 }
 
 // left tells whether the value that is there, if any, is what the change made

@@ -60,7 +60,7 @@ func TestApply(t *testing.T) {
 			if string(after) != tt.after {
 				t.Errorf("got\n%q, want\n%q", after, tt.after)
 			}
-			back, err := takeOut(f, after, changes)
+			back, _, err := takeOut(f, after, changes, false)
 			if err != nil {
 				t.Fatalf("take out: %v", err)
 			}
@@ -104,18 +104,32 @@ func TestTakeOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	edited := strings.Replace(string(after), "}\n}", "},\n  \"theme\": \"dark\" // since\n}", 1)
-	back, err := takeOut(f, []byte(edited), changes)
+	back, _, err := takeOut(f, []byte(edited), changes, false)
 	if want := "{\n  // mine\n  \"model\": \"old\",\n  \"theme\": \"dark\" // since\n}\n"; err != nil || string(back) != want {
 		t.Errorf("got %q (%v), want %q", back, err, want)
 	}
 	beside := strings.Replace(string(after), `"A": "1"`, `"A": "1", "B": "2"`, 1)
-	back, err = takeOut(f, []byte(beside), changes)
+	back, _, err = takeOut(f, []byte(beside), changes, false)
 	if err != nil || strings.Contains(string(back), `"A"`) || !strings.Contains(string(back), `"B": "2"`) {
 		t.Errorf("got %q (%v), want B and not A", back, err)
 	}
-	for _, other := range []string{strings.Replace(string(after), "new", "newer", 1), strings.Replace(string(after), `"A": "1"`, "", 1)} {
-		if _, err := takeOut(f, []byte(other), changes); err == nil || !strings.Contains(err.Error(), "was changed since") {
-			t.Errorf("%s: got %v, want a refusal", other, err)
+	for _, tt := range []struct{ old, now, left, over, kept string }{
+		{`"new"`, `"newer"`, `{"model":"newer"}`, `{"model":"old"}`, "model"},
+		{`"A": "1"`, `"A": "2"`, `{"env":{"A":"2"},"model":"old"}`, `{"model":"old"}`, "env.A"},
+		{`"A": "1"`, ``, `{"model":"old"}`, `{"model":"old"}`, ""},   // gone already
+		{`"new"`, `"old"`, `{"model":"old"}`, `{"model":"old"}`, ""}, // as it was
+	} {
+		text := []byte(strings.Replace(string(after), tt.old, tt.now, 1))
+		for over, want := range map[bool]string{false: tt.left, true: tt.over} {
+			back, kept, err := takeOut(f, text, changes, over)
+			if err != nil {
+				t.Errorf("%s: %v", text, err)
+				continue
+			}
+			m, err := f.decode(back)
+			if got := f.literal(m); err != nil || got != want || !over && strings.Join(kept, " ") != tt.kept || over && kept != nil {
+				t.Errorf("%s, over %v: got %s and kept %q (%v), want %s and %q", text, over, got, kept, err, want, tt.kept)
+			}
 		}
 	}
 }
@@ -144,7 +158,7 @@ func fuzzEdits(f *testing.F, name string) {
 		if is, err := form.decode(after); err != nil || !reflect.DeepEqual(is, want) {
 			t.Fatalf("%q became %q (%v)", text, after, err)
 		}
-		back, err := takeOut(form, after, changes)
+		back, _, err := takeOut(form, after, changes, false)
 		if err != nil {
 			t.Fatalf("%q became %q: %v", text, after, err)
 		}

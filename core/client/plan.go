@@ -124,15 +124,36 @@ type result struct {
 	changes []Change
 }
 
+// maxLinks is how many links of one path are followed, as by Linux.
+const maxLinks = 40
+
+// follow is where a file is, or, when links lead to what is not there, where
+// writing through them would make it.
+func follow(path string, links int) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	dir := filepath.Dir(path)
+	if dir == path || links > maxLinks {
+		return path
+	}
+	dir = follow(dir, links)
+	target, err := os.Readlink(path)
+	switch {
+	case err != nil:
+		return filepath.Join(dir, filepath.Base(path))
+	case !filepath.IsAbs(target):
+		target = filepath.Join(dir, target)
+	}
+	return follow(target, links+1)
+}
+
 // maxFile is the most bytes of a client's file that are looked into.
 const maxFile = 4 << 20
 
 // readFile is the text of a file, nil when there is none.
 func readFile(path string) (real string, text []byte, mode fs.FileMode, err error) {
-	real = path
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		real = target
-	}
+	real = follow(path, 0)
 	info, err := os.Stat(real)
 	if errors.Is(err, fs.ErrNotExist) {
 		return real, nil, 0, nil

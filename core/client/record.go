@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,51 +82,115 @@ func sum(b []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// before is the file as it would be had nothing been written: its backup, or,
-// when it was changed since, what is there without our changes. exact is
-// whether it is the backup. A nil text is no file.
-func (w written) before(dir string) (text []byte, exact bool, err error) {
+// origin is a file as it would be had nothing been written.
+type origin struct {
+	text  []byte   // nil is no file
+	exact bool     // it is the backup; else what is there now without our changes
+	kept  []string // members that were changed since, and stay
+}
+
+// before finds it. With over, what was changed in place of our values is taken
+// for ours: a setup that comes next writes over it.
+func (w written) before(dir string, over bool) (origin, error) {
 	_, now, _, err := readFile(w.Path)
 	if err != nil {
-		return nil, false, err
+		return origin{}, err
 	}
-	if now != nil && sum(now) == w.Sum {
+	backup := func() (origin, error) {
 		if w.Backup == "" {
-			return nil, true, nil
+			return origin{exact: true}, nil
 		}
-		text, err = os.ReadFile(filepath.Join(dir, w.Backup))
+		text, err := os.ReadFile(filepath.Join(dir, w.Backup))
 		if text == nil && err == nil {
 			text = []byte{}
 		}
-		return text, true, err
+		return origin{text: text, exact: true}, err
+	}
+	if now != nil && sum(now) == w.Sum {
+		return backup()
 	}
 	if now != nil && w.Backup != "" { // a setup that was killed before it wrote the file
 		if kept, err := os.ReadFile(filepath.Join(dir, w.Backup)); err == nil && bytes.Equal(kept, now) {
-			return now, true, nil
+			return origin{text: now, exact: true}, nil
 		}
 	}
 	switch {
-	case now == nil && w.Backup == "":
-		return nil, true, nil // somebody took it away, as we would
+	case now == nil && (w.Backup == "" || over):
+		return backup() // somebody took it away, as we would
 	case now == nil:
-		return nil, false, fmt.Errorf("%s was removed since it was set up; its text from before is in %s", w.Path, filepath.Join(dir, w.Backup))
+		return origin{}, fmt.Errorf("%s was removed since it was set up; its text from before is in %s", w.Path, filepath.Join(dir, w.Backup))
+	case w.Format == "" && w.Backup == "":
+		return origin{}, nil // ours alone, whatever is in it
 	case w.Format == "":
-		return nil, false, fmt.Errorf("%s was changed since it was set up", w.Path)
+		return origin{}, fmt.Errorf("%s was changed since it was set up", w.Path)
 	}
-	text, err = takeOut(formats[w.Format], now, w.Changes)
+	f := formats[w.Format]
+	if over && sum(w.putBack(f, now)) == w.Sum {
+		return backup() // nothing but our values was changed
+	}
+	text, kept, err := takeOut(f, now, w.Changes, over)
 	if err != nil {
-		kept := "there was no such file before"
+		was := "there was no such file before"
 		if w.Backup != "" {
-			kept = "its text from before is in " + filepath.Join(dir, w.Backup)
+			was = "its text from before is in " + filepath.Join(dir, w.Backup)
 		}
-		return nil, false, fmt.Errorf("%s was changed since it was set up, and what setup wrote cannot be told from it: %w (%s)", w.Path, err, kept)
+		return origin{}, fmt.Errorf("%s was changed since it was set up, and what setup wrote cannot be told from it: %w (%s)", w.Path, err, was)
 	}
 	if w.Backup == "" {
-		if m, err := formats[w.Format].decode(text); err == nil && len(m) == 0 && noComment(w.Format, text) {
-			return nil, false, nil // nothing of anybody's is left in it
+		if m, err := f.decode(text); err == nil && len(m) == 0 && noComment(w.Format, text) {
+			return origin{}, nil // nothing of anybody's is left in it
 		}
 	}
-	return text, false, nil
+	return origin{text: text, kept: kept}, nil
+}
+
+// putBack is the text with our values where they were changed, as far as the
+// record has them.
+func (w written) putBack(f format, text []byte) []byte {
+	for _, c := range w.Changes {
+		m, err := f.decode(text)
+		if err != nil {
+			return text
+		}
+		if now, ok := find(m, c.Path); c.Value == nil || c.left(now, ok) {
+			continue
+		}
+		value := c.Value
+		if list, ok := value.([]any); ok { // as it comes from the record
+			words := make([]string, len(list))
+			for i, v := range list {
+				words[i], _ = v.(string)
+			}
+			value = words
+		}
+		if out, err := f.set(text, c.Path, f.literal(value)); err == nil {
+			text = out
+		}
+	}
+	return text
+}
+
+// torso refuses what an undo would leave of Codex's table for the gateway when
+// somebody has put a key of their own into it: Codex does not start with it.
+func (w written) torso(text []byte) error {
+	if w.Format != "toml" || text == nil {
+		return nil
+	}
+	table := []string{"model_providers", provider}
+	ours := func(c Change) bool { return len(c.Path) > 2 && slices.Equal(c.Path[:2], table) && c.Value != nil }
+	if !slices.ContainsFunc(w.Changes, ours) || slices.ContainsFunc(w.Changes, func(c Change) bool { return ours(c) && c.Had }) {
+		return nil
+	}
+	m, err := formats[w.Format].decode(text)
+	if err != nil {
+		return err
+	}
+	left, _ := find(m, table)
+	if keys, ok := left.(map[string]any); ok && len(keys) > 0 {
+		return fmt.Errorf("%s: the table [%s] holds %s, which setup did not write so, and Codex does not start with that alone: take it out, or the whole table, and undo again",
+			w.Path, strings.Join(table, "."), strings.Join(slices.Sorted(maps.Keys(keys)), ", "))
+	}
+	return nil
 }
 
 // noComment tells whether a file without members says nothing at all.

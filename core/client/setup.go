@@ -31,9 +31,11 @@ func (s Setup) results(p Plan) ([]result, *record, error) {
 		r := result{file: f, path: real, before: now, was: was, mode: was}
 		base := now
 		if w := old.file(f.Path); w != nil {
-			if base, _, err = w.before(dir); err != nil {
+			o, err := w.before(dir, true)
+			if err != nil {
 				return nil, nil, err
 			}
+			base = o.text
 		}
 		if now == nil {
 			r.mode = 0o600
@@ -78,12 +80,12 @@ func (s Setup) Apply(p Plan) error {
 		w := written{Path: res.file.Path, Format: res.file.Format, Sum: sum(res.after), Changes: res.changes}
 		base, mode, changed := res.before, res.was, modified(res.path)
 		if o := old.file(w.Path); o != nil {
-			text, exact, err := o.before(dir)
+			was, err := o.before(dir, true)
 			if err != nil {
 				return err
 			}
-			base = text
-			if mode = o.Mode; exact {
+			base = was.text
+			if mode = o.Mode; was.exact {
 				changed = o.Time
 			}
 		}
@@ -135,14 +137,18 @@ type Undone struct {
 	Path    string
 	Removed bool // it had not been there
 	Merged  bool // it was changed since the setup; what setup wrote was taken out of it
+	// Kept are the settings of it that setup wrote and somebody has changed
+	// since: they are as they were changed.
+	Kept []string
 }
 
 // ErrNotSetUp is an Undo without a setup before it.
 var ErrNotSetUp = errors.New("nothing was set up here, so there is nothing to take back")
 
-// Undo takes back what setup wrote for the agent. It changes nothing when one
-// of the files was changed since in a way that hides what is whose.
-func Undo(p Place, a Agent, project bool) ([]Undone, error) {
+// Undo takes back what setup wrote for the agent, but for settings that were
+// changed since. It changes nothing when one of the files was changed in a way
+// that hides what is whose. A dry one only says what it would do.
+func Undo(p Place, a Agent, project, dry bool) ([]Undone, error) {
 	dir := recordDir(p, a, project)
 	r, err := readRecord(dir)
 	if err != nil {
@@ -152,17 +158,19 @@ func Undo(p Place, a Agent, project bool) ([]Undone, error) {
 		return nil, ErrNotSetUp
 	}
 	type step struct {
-		w     written
-		text  []byte
-		exact bool
+		w written
+		origin
 	}
 	var steps []step
 	for _, w := range r.Files {
-		text, exact, err := w.before(dir)
+		o, err := w.before(dir, false)
+		if err == nil {
+			err = w.torso(o.text)
+		}
 		if err != nil {
 			return nil, err
 		}
-		steps = append(steps, step{w, text, exact})
+		steps = append(steps, step{w, o})
 	}
 	var out []Undone
 	for _, s := range slices.Backward(steps) {
@@ -171,6 +179,7 @@ func Undo(p Place, a Agent, project bool) ([]Undone, error) {
 			return out, err
 		}
 		switch {
+		case dry:
 		case s.text == nil && now != nil:
 			err = os.Remove(real)
 		case s.text != nil:
@@ -185,7 +194,10 @@ func Undo(p Place, a Agent, project bool) ([]Undone, error) {
 		if err != nil {
 			return out, err
 		}
-		out = append(out, Undone{Path: s.w.Path, Removed: s.text == nil, Merged: !s.exact})
+		out = append(out, Undone{Path: s.w.Path, Removed: s.text == nil, Merged: !s.exact, Kept: s.kept})
+	}
+	if dry {
+		return out, nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return out, err

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -66,7 +68,7 @@ func sameTree(t *testing.T, got, want map[string]entryOf) {
 
 // files of a user who has configured everything before, in their own way.
 var existing = map[string]string{
-	".claude/settings.json":           "{\n    // not read by the client, but kept\n    \"permissions\": {\"allow\": [\"Bash\"]},\n    \"env\": {\n        \"ANTHROPIC_AUTH_TOKEN\": \"sk-old\", // mine\n        \"FOO\": \"bar\"\n    }\n}\n",
+	".claude/settings.json":           "{\n    \"permissions\": {\"allow\": [\"Bash\"]},\n    \"env\": {\n        \"ANTHROPIC_AUTH_TOKEN\": \"sk-old\",\n        \"FOO\": \"bar\"\n    }\n}\n",
 	".codex/config.toml":              "# mine\nprofile = \"work\"\nmodel = 'o3' # the best\n\n[profiles.work]\nmodel_provider = \"corp\"\n\n[model_providers.corp]\nname = \"Corp\"\nbase_url = \"https://corp\"\n",
 	".gemini/settings.json":           "{ /* all */ \"theme\": \"x\", \"security\": {\"auth\": {\"selectedType\": \"oauth-personal\"}} }",
 	".gemini/.env":                    "# keys\nexport GEMINI_API_KEY='old' \nOTHER=1",
@@ -135,7 +137,7 @@ func set(t *testing.T, s Setup) Plan {
 
 func undo(t *testing.T, s Setup) []Undone {
 	t.Helper()
-	done, err := Undo(s.Place, s.Agent, s.Project)
+	done, err := Undo(s.Place, s.Agent, s.Project, false)
 	if err != nil {
 		t.Fatalf("%s: %v", s.Agent.Name, err)
 	}
@@ -163,7 +165,7 @@ func TestUndo(t *testing.T) {
 						if len(plan.Notes) < 3 {
 							t.Errorf("%s: neither files nor instructions: %v", a.Name, plan.Notes)
 						}
-						if _, err := Undo(p, a, project); !errors.Is(err, ErrNotSetUp) {
+						if _, err := Undo(p, a, project, false); !errors.Is(err, ErrNotSetUp) {
 							t.Errorf("%s: undo gives %v, want ErrNotSetUp", a.Name, err)
 						}
 						continue
@@ -223,8 +225,8 @@ func TestTokenIsKept(t *testing.T) {
 	}
 }
 
-// What the user changed since a setup stays, and an undo that cannot tell what
-// is whose changes nothing.
+// What the user changed since a setup stays at an undo, and the next setup
+// writes over its own settings.
 func TestUndoAfterChanges(t *testing.T) {
 	t.Parallel()
 	claude, _ := Named("claude")
@@ -240,29 +242,135 @@ func TestUndoAfterChanges(t *testing.T) {
 	if err := os.WriteFile(file, []byte(mine), 0o640); err != nil {
 		t.Fatal(err)
 	}
+	done := undo(t, s)
+	want := strings.Replace(existing[".claude/settings.json"], `"FOO": "bar"`, `"FOO": "bar", "ANTHROPIC_MODEL": "mine"`, 1)
+	sameMeaning(t, file, want)
+	if i := slices.IndexFunc(done, func(u Undone) bool { return u.Path == file }); i < 0 || !done[i].Merged || !slices.Equal(done[i].Kept, []string{"env.ANTHROPIC_MODEL"}) {
+		t.Errorf("got %+v, want that it is told what was kept", done)
+	}
+
+	// A setup writes over it, and what it can be taken back to is what was there
+	// before the first one.
+	p = place(t, existing)
+	s.Place, file = p, filepath.Join(p.Home, ".claude/settings.json")
 	before := tree(t, p.Home)
-	if _, err := Undo(p, claude, false); err == nil || !strings.Contains(err.Error(), "ANTHROPIC_MODEL was changed since") {
-		t.Errorf("got %v, want a refusal that names the key", err)
+	set(t, s)
+	if written, err = os.ReadFile(file); err != nil {
+		t.Fatal(err)
 	}
-	if err := s.Apply(Plan{Files: []File{{Path: file, Format: "json"}}}); err == nil {
-		t.Error("a second setup took the user's value for its own")
+	for range 2 {
+		mine = strings.Replace(string(written), `"m"`, `"mine"`, 1)
+		if err := os.WriteFile(file, []byte(mine), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		set(t, s)
+		if now, err := os.ReadFile(file); err != nil || string(now) != string(written) {
+			t.Errorf("after another setup (%v):\n%s\nwant\n%s", err, now, written)
+		}
 	}
+	undo(t, s)
 	sameTree(t, tree(t, p.Home), before)
 
+	set(t, s)
 	added := strings.Replace(string(written), "{\n", "{\n    \"theme\": \"dark\", // since\n", 1)
 	if err := os.WriteFile(file, []byte(added), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	done := undo(t, s)
+	done = undo(t, s)
 	if i := len(done) - 1; !done[0].Merged && !done[i].Merged {
 		t.Errorf("got %+v, want that it is told", done)
 	}
-	want := strings.Replace(existing[".claude/settings.json"], "{\n", "{\n    \"theme\": \"dark\", // since\n", 1)
-	got, _ := os.ReadFile(file)
-	was, _ := jsonc{}.decode([]byte(want))
+	sameMeaning(t, file, strings.Replace(existing[".claude/settings.json"], "{\n", "{\n    \"theme\": \"dark\",\n", 1))
+	if got, _ := os.ReadFile(file); !strings.Contains(string(got), "// since") {
+		t.Errorf("a comment is gone:\n%s", got)
+	}
+}
+
+func sameMeaning(t *testing.T, file, want string) {
+	t.Helper()
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	is, err := jsonc{}.decode(got)
-	if err != nil || jsonc.literal(jsonc{}, is) != jsonc.literal(jsonc{}, was) || !strings.Contains(string(got), "// since") || !strings.Contains(string(got), "// not read") {
-		t.Errorf("got\n%s\nwant the meaning and the comments of\n%s", got, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was, err := jsonc{}.decode([]byte(want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(is, was) {
+		t.Errorf("got\n%s\nwant the meaning of\n%s", got, want)
+	}
+}
+
+// Codex does not start with a table for a provider that is not whole: an undo
+// that would leave one changes nothing and names the key.
+func TestUndoLeavesNoTorso(t *testing.T) {
+	t.Parallel()
+	codex, _ := Named("codex")
+	for _, edit := range []string{"query_params = {a = \"b\"}", "base_url = \"https://else\""} {
+		p := place(t, existing)
+		first := tree(t, p.Home)
+		s := Setup{Agent: codex, Gateway: gateway("m"), Place: p}
+		set(t, s)
+		file := filepath.Join(p.Home, ".codex/config.toml")
+		written, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(edit, " ")
+		text := strings.Replace(string(written), "wire_api = \"responses\"\n", "wire_api = \"responses\"\n"+edit+"\n", 1)
+		if name == "base_url" {
+			text = strings.Replace(string(written), "base_url = \"http://127.0.0.1:8080/openai/v1\"", edit, 1)
+		}
+		if text == string(written) {
+			t.Fatal("nothing was changed")
+		}
+		if err := os.WriteFile(file, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		before := tree(t, p.Home)
+		if _, err := Undo(p, codex, false, false); err == nil || !strings.Contains(err.Error(), "the table [model_providers.sallyport] holds "+name) {
+			t.Errorf("got %v, want a refusal that names %s", err, name)
+		}
+		sameTree(t, tree(t, p.Home), before)
+		if name == "base_url" {
+			set(t, s)
+			undo(t, s)
+			sameTree(t, tree(t, p.Home), first)
+		}
+	}
+}
+
+// A link that leads to nothing is written through, and left as it was.
+func TestDanglingLink(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("links are for administrators there")
+	}
+	claude, _ := Named("claude")
+	for link, target := range map[string]string{".claude/settings.json": "../dotfiles/deep/claude.json", ".claude": "dotfiles/claude"} {
+		p := place(t, nil)
+		path := filepath.Join(p.Home, link)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+		before := tree(t, p.Home)
+		s := Setup{Agent: claude, Gateway: gateway("m"), Place: p}
+		set(t, s)
+		if now := tree(t, p.Home); now[link] != before[link] {
+			t.Errorf("the link %s was replaced", link)
+		}
+		if text, err := os.ReadFile(filepath.Join(p.Home, ".claude/settings.json")); err != nil || !strings.Contains(string(text), "ANTHROPIC_MODEL") {
+			t.Errorf("%s: got %s (%v)", link, text, err)
+		}
+		undo(t, s)
+		sameTree(t, tree(t, p.Home), before)
 	}
 }
 

@@ -219,7 +219,10 @@ func (c *Config) Path(p string) string {
 func (c *Config) finish() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if c.Version != 1 {
+	switch {
+	case c.Version == 0:
+		bad("version: is missing; write version: 1")
+	case c.Version != 1:
 		bad("version: must be 1, got %d", c.Version)
 	}
 	if c.Listen.Address == "" {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ models: {m: {destinations: [{provider: demo, model: demo}]}}
 func TestParseRefuses(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{strings.Replace(least, "version: 1", "version: 2", 1), "version: must be 1"},
-		{"", "version: must be 1"},
+		{"", "version: is missing; write version: 1"},
 		{least + "lissten: 127.0.0.1:1\n", `did you mean "listen"?`},
 		{strings.Replace(least, "translator: demo", "translator: demo, base_ulr: x", 1), `did you mean "base_url"?`},
 		{least + "access: {users: [{name: a, groop: [x]}]}\n", "groop"},
@@ -196,4 +197,32 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("a configuration of version %d was taken", c.Version)
 		}
 	})
+}
+
+func TestDoubts(t *testing.T) {
+	c, err := Parse([]byte(`
+version: 1
+providers: {demo: {translator: demo}}
+models:
+  m:
+    destinations: [{provider: demo, model: demo}]
+    limits: [{of: user hevy@example.com, requests: 3, per: minute}, {of: group analysts, requests: 3, per: minute}]
+surfaces: {anthropic: {allow: [devlopers, heavy@example.com]}}
+budgets: [{of: service_principal etl, usd: 1, per: day}, {of: user nobody, usd: 1, per: day}]
+access:
+  users: [{name: heavy@example.com, groups: [analysts, developers]}]
+  service_principals: [{name: etl}]
+`), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`surfaces.anthropic.allow[0]: there is no user, service principal or group "devlopers", so it has no effect; did you mean "developers"?`,
+		`models.m.limits[0].of: there is no user "hevy@example.com", so it has no effect; did you mean "heavy@example.com"?`,
+		`budgets[1].of: there is no user "nobody", so it has no effect`,
+		`budgets: without a price these models spend nothing of any budget: m`,
+	}
+	if got := c.Doubts(); !slices.Equal(got, want) {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+	}
 }

@@ -180,7 +180,7 @@ func (b *Body) slurp(key string) {
 	defer late.Stop()
 	// The key goes before the cut, or a part of it would stay at the cut. The
 	// status says more than how its body ended.
-	text, _ := io.ReadAll(io.LimitReader(newScrubber(b, key), maxErrorBody))
+	text, _ := io.ReadAll(io.LimitReader(b.acc.finder(key).reader(b), maxErrorBody))
 	b.Close()
 	b.src, b.err, b.left = bytes.NewReader(text), nil, int64(len(text))
 }

@@ -65,9 +65,11 @@ type Request struct {
 
 	// Relay is a client's own request, sent on as it is: its User-Agent goes with
 	// it, and of its headers all but credentials in any spelling, those that
-	// speak of the way it took, those that Plain leaves out too, and those meant
-	// for this gateway. Of its query, what the base URL or the credential names
-	// already is left out.
+	// speak of the way it took, those that Plain leaves out too, those meant for
+	// this gateway, and those by which Google's services leave parts out of a
+	// reply or charge another project. Of its query, what the base URL or the
+	// credential names already is left out, and what Google's services read so.
+	// The key is taken out of the response's body whatever the status.
 	Relay bool
 }
 
@@ -137,8 +139,8 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	out := &Response{Status: res.StatusCode, Header: replyHeader(res.Header, a.finder(key)), Body: body}
 	if res.StatusCode >= 400 {
 		body.slurp(key)
-	} else if r.Plain {
-		body.src = newScrubber(body.src, key)
+	} else if r.Plain || r.Relay {
+		body.src = a.finder(key).reader(body.src)
 	}
 	return out, nil
 }
@@ -258,7 +260,7 @@ func (a *Account) kept(k string) bool {
 			break
 		}
 	}
-	return dropped(like) || credentialHeaders[like] || steering[like] ||
+	return dropped(like) || credentialHeaders[like] || steering[like] || like == "X-Goog-Fieldmask" || like == "X-Goog-User-Project" ||
 		strings.HasPrefix(like, "X-Databricks-") || strings.HasPrefix(like, "Databricks-") || strings.HasPrefix(like, "Sallyport-") ||
 		a.cred.Scheme == SchemeHeader && strings.EqualFold(like, folded(a.cred.Name))
 }
@@ -275,17 +277,18 @@ func connectionNames(named, k string) bool {
 }
 
 // without is a client's query without the parameters that the base URL or the
-// credential names; all else stays as it is written.
+// credential names, and without system parameters; all else stays as it is
+// written.
 func (a *Account) without(query string) string {
-	base := a.target.base.Query()
-	if query == "" || len(base) == 0 && a.cred.Scheme != SchemeQuery {
-		return query
+	if query == "" {
+		return ""
 	}
+	base := a.target.base.Query()
 	var rest []string
 	for part := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(part, "=")
+		name, value, _ := strings.Cut(part, "=")
 		plain, err := url.QueryUnescape(name)
-		if err != nil || a.cred.Scheme == SchemeQuery && parameter(plain) == parameter(a.cred.Name) {
+		if err != nil || systemParameter(plain, value) || a.cred.Scheme == SchemeQuery && parameter(plain) == parameter(a.cred.Name) {
 			continue
 		}
 		taken := false
@@ -297,6 +300,23 @@ func (a *Account) without(query string) string {
 		}
 	}
 	return strings.Join(rest, "&")
+}
+
+// systemParameter reports whether Google's services read a parameter of a query
+// as one about the call itself, whatever is called: who makes it, what of the
+// reply is sent (without the counts a call looks as if it cost nothing) and in
+// which form, other than the two that are read here. Each may be written with a
+// dollar sign. Source: Google's "System parameters".
+func systemParameter(name, value string) bool {
+	switch parameter(strings.TrimLeft(name, "$. ")) {
+	case "Alt":
+		form, err := url.QueryUnescape(value)
+		return err != nil || form != "sse" && form != "json"
+	case "Fields", "Callback", "Jsonp", "Userproject", "Quotauser", "Userip", "Key", "Access-Token", "Oauth-Token", "Bearer-Token", "Authuser",
+		"Httpmethod", "Httpheaders", "Upload-Protocol", "Uploadtype":
+		return true
+	}
+	return false
 }
 
 // named returns a parameter in the query of a plain request that the base URL

@@ -20,7 +20,8 @@ const scrubbed = "***"
 // repeat what they were sent. A nil finder finds nothing.
 type finder struct {
 	forms  [][]byte
-	starts [256]bool // bytes a form may begin with
+	starts [256]bool    // bytes a form may begin with
+	pairs  [1024]uint64 // a set of two bytes: how a form may begin
 }
 
 // newFinder makes a finder of key; nil for a key too short to look for.
@@ -42,7 +43,46 @@ func newFinder(key string) *finder {
 		}
 	}
 	f.starts['%'], f.starts['\\'] = true, true
+	for _, form := range f.forms {
+		f.pair(form[0], form[1])
+		f.pair(form[0], '%')
+		f.pair(form[0], '\\')
+		high := "0123456789abcdef"[form[0]>>4]
+		f.pair('%', high)
+		if high >= 'a' {
+			f.pair('%', high-'a'+'A')
+		}
+		if form[0] == '/' || form[0] == '"' || form[0] == '\\' {
+			f.pair('\\', form[0])
+		}
+	}
+	f.pair('\\', 'u')
 	return f
+}
+
+// pair notes that a form may begin with a and b.
+func (f *finder) pair(a, b byte) { f.pairs[uint(a)<<2|uint(b)>>6] |= 1 << (b & 63) }
+
+// first is where text has the key first, or, unless text is the last there is,
+// what may be the beginning of it; -1 for nowhere. Most texts have none, so two
+// bytes decide almost always.
+func (f *finder) first(text []byte, last bool) int {
+	if len(text) == 0 {
+		return -1
+	}
+	prev := text[0]
+	for i, c := range text[1:] {
+		if f.pairs[uint(prev)<<2|uint(c)>>6]>>(c&63)&1 != 0 {
+			if _, found := f.at(text[i:], last); found != no {
+				return i
+			}
+		}
+		prev = c
+	}
+	if !last && f.starts[prev] {
+		return len(text) - 1
+	}
+	return -1
 }
 
 // finder is that of the key, made once for as long as the key stays.
@@ -76,15 +116,11 @@ func (f *finder) text(s string) string {
 		return s
 	}
 	text := []byte(s)
-	for i := range text { // most texts have none, and stay as they are
-		if f.starts[text[i]] {
-			if _, found := f.at(text[i:], true); found == yes {
-				out, _ := f.clean(nil, text, true)
-				return string(out)
-			}
-		}
+	if f.first(text, true) < 0 {
+		return s
 	}
-	return s
+	out, _ := f.clean(nil, text, true)
+	return string(out)
 }
 
 // clean appends text without the key to out. Unless text is the last there is,
@@ -207,7 +243,11 @@ type scrubber struct {
 // newScrubber reads src without the key. It is src itself for a key that is
 // not looked for.
 func newScrubber(src io.Reader, key string) io.Reader {
-	f := newFinder(key)
+	return newFinder(key).reader(src)
+}
+
+// reader is src without the key.
+func (f *finder) reader(src io.Reader) io.Reader {
 	if f == nil {
 		return src
 	}
@@ -223,21 +263,42 @@ func (s *scrubber) Read(p []byte) (int, error) {
 		if s.err != nil {
 			return 0, s.err
 		}
-		s.fill(len(p))
+		if len(s.text) > 0 {
+			s.fill(len(p))
+			continue
+		}
+		// Nothing is held back: what has no key in it is read in place.
+		n, err := s.src.Read(p)
+		at := s.finder.first(p[:n], err == io.EOF)
+		if at < 0 {
+			return n, err
+		}
+		s.text = append(s.text, p[at:n]...)
+		s.sort(err)
+		if at > 0 {
+			return at, nil
+		}
 	}
 	n := copy(p, s.ready)
 	s.ready = s.ready[n:]
 	return n, nil
 }
 
-// fill reads about n bytes and sorts them into ready and what is held back.
+// fill reads about n bytes behind what is held back.
 func (s *scrubber) fill(n int) {
 	held := len(s.text)
 	if cap(s.text) < held+n {
 		s.text = append(make([]byte, 0, held+n), s.text...)
 	}
 	got, err := s.src.Read(s.text[held : held+n])
-	s.text, s.err = s.text[:held+got], err
+	s.text = s.text[:held+got]
+	s.sort(err)
+}
+
+// sort parts what was read, after which src gave err, into ready and what is
+// held back.
+func (s *scrubber) sort(err error) {
+	s.err = err
 	kept := 0
 	// A body that breaks off keeps what it held back.
 	s.out, kept = s.finder.clean(s.out[:0], s.text, err == io.EOF)

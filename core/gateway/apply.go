@@ -53,7 +53,7 @@ func (g *Gateway) Apply(ctx context.Context, cfg *config.Config) (done Reloaded,
 	defer g.applying.Unlock()
 	old := g.use()
 	defer old.leave()
-	done = Reloaded{Restart: fixed(old.cfg, cfg), Warnings: []string{}}
+	done = Reloaded{Restart: fixed(g.cfg, cfg), Warnings: []string{}}
 	settings, err := toolSettings(cfg)
 	if err != nil {
 		return done, err
@@ -107,7 +107,7 @@ func (g *Gateway) Apply(ctx context.Context, cfg *config.Config) (done Reloaded,
 	return done, nil
 }
 
-// fixed names the keys that differ and are read at the start only.
+// fixed names the keys that are read at the start only, and were other then.
 func fixed(old, cfg *config.Config) []string {
 	keys := []string{}
 	for _, k := range []struct {

@@ -110,6 +110,11 @@ func (g *Gateway) control() http.Handler {
 		unhurried(w)
 		answer(w, struct{}{}, told(g.FlushTables(r.Context())))
 	})
+	mux.HandleFunc("GET /url", func(w http.ResponseWriter, _ *http.Request) {
+		gen := g.use()
+		defer gen.leave()
+		answer(w, gen.state.PublicURL, nil)
+	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		unhurried(w)
 		done, err := g.Reload(r.Context())
@@ -212,6 +217,13 @@ func (m *Running) RevokeToken(ctx context.Context, id string) error {
 		return errors.New("which token? give the id that `sallyport token list` shows")
 	}
 	return m.do(ctx, "DELETE", "/tokens/"+id, nil, &struct{}{})
+}
+
+// URL is how clients reach the running gateway.
+func (m *Running) URL(ctx context.Context) (string, error) {
+	var url string
+	err := m.do(ctx, "GET", "/url", nil, &url)
+	return url, err
 }
 
 // Reload has the running gateway read its configuration again.

@@ -78,5 +78,5 @@ func (g *Gateway) lease() (*httpapi.State, func()) {
 func (g *Gateway) warnings(ctx context.Context) []string {
 	gen := g.use()
 	defer gen.leave()
-	return slices.Concat(g.access.Unmatched(), gen.toolWarnings, gen.catalog.Problems(ctx))
+	return slices.Concat(gen.cfg.Doubts(), g.access.Unmatched(), gen.toolWarnings, gen.catalog.Problems(ctx))
 }

@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"core/access":                     {"core/spelling", "core/store", "core/secret", "sdk/..."},
 	"core/pluginhost":                 {"core/pluginlock", "core/secret", "sdk/..."},
 	"core/pluginlock":                 {"core/spelling", "sdk/..."},
-	"core/ratelimit":                  {"core/spelling", "core/secret", "sdk/..."},
+	"core/ratelimit":                  {"core/standing", "core/spelling", "core/secret", "sdk/..."},
 	"core/client":                     {"core/spelling"},
 	"core/metrics":                    {},
 	"core/scaffold":                   {},
@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"core/delta/readertest":           {},
 	"core/ledger":                     {},
 	"core/secret":                     {},
+	"core/standing":                   {},
 	"core/spelling":                   {},
 }
 

@@ -59,7 +59,7 @@ func New(state func() (*State, func()), limits Limits, version string, log *slog
 		limits.Budget = defaultBudget
 	}
 	limits.Budget = max(limits.Budget, (limits.Body+1)*parsedCopies)
-	a := &API{state: state, limits: limits, budget: newBudget(limits.Budget), log: log, version: version, mux: http.NewServeMux()}
+	a := &API{state: state, limits: limits, budget: newBudget(limits.Budget, (limits.Body+1)*parsedCopies), log: log, version: version, mux: http.NewServeMux()}
 	for _, rt := range a.coreRoutes() {
 		a.mux.Handle(rt.Method+" "+rt.Path, a.gate(rt))
 	}
@@ -173,6 +173,9 @@ func (c call) authenticate(r *http.Request, scopes ...string) (*access.Principal
 	if err != nil {
 		return nil, err
 	}
+	if req := requestOf(r); req != nil {
+		req.caller = p.Name
+	}
 	for _, s := range scopes {
 		if p.HasScope(s) {
 			return p, nil
@@ -236,6 +239,7 @@ type requestKey struct{}
 // request is what is known of a request from its first moment on.
 type request struct {
 	id     string
+	caller string // name of the principal, once it is known
 	state  *State
 	only   []string // surfaces that the listener carries; none means everything
 	manner manner   // of errors that nobody else writes

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
@@ -44,12 +45,12 @@ const (
 	drainFor  = 2 * time.Minute     // in all
 )
 
-// readBody reads the body of r into memory, charging the budget as bytes
-// arrive. The returned func gives the charge back; call it when the request's
+// readBody reads the body of r into memory, charging p's part of the budget as
+// bytes arrive. The returned func gives the charge back; call it when the request's
 // copies are gone. Errors are apierror TooLarge, Timeout, RateLimited, or
 // Canceled when the client left.
-func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, func(), error) {
-	body, sh, err := a.readShare(w, r)
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, p *access.Principal) ([]byte, func(), error) {
+	body, sh, err := a.readShare(w, r, p)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,12 +58,12 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, func(), 
 }
 
 // readShare is readBody for those who change the charge while they work.
-func (a *API) readShare(w http.ResponseWriter, r *http.Request) ([]byte, *share, error) {
+func (a *API) readShare(w http.ResponseWriter, r *http.Request, p *access.Principal) ([]byte, *share, error) {
 	if r.ContentLength > a.limits.Body {
 		return nil, nil, a.tooLarge()
 	}
-	sh := &share{budget: a.budget}
-	body, err := a.fill(w, r, &sh.bytes)
+	sh := a.budget.open(partyOf(p))
+	body, err := a.fill(w, r, sh)
 	if err != nil {
 		sh.release()
 		return nil, nil, err
@@ -76,23 +77,26 @@ func (a *API) tooLarge() error {
 	return apierror.New(apierror.TooLarge, "The request body is larger than %d MiB, the most this gateway takes. Send less history or smaller files.", a.limits.Body>>20)
 }
 
-func (a *API) fill(w http.ResponseWriter, r *http.Request, charged *int64) ([]byte, error) {
+func (a *API) fill(w http.ResponseWriter, r *http.Request, sh *share) ([]byte, error) {
 	rc := http.NewResponseController(w)
 	defer rc.SetReadDeadline(time.Time{})
 	claim := r.ContentLength // bytes to make room for; -1 is unknown
 	if claim < 0 {
 		claim = a.limits.Body
 	}
+	if claim > smallBody {
+		sh.claim()
+	}
 	var body []byte
 	pace := pace{end: time.Now().Add(grace)}
-	up := &upload{since: time.Now(), stop: func() { rc.SetReadDeadline(time.Now()) }}
+	up := &upload{share: sh, stop: func() { rc.SetReadDeadline(time.Now()) }}
 	defer a.budget.done(up)
 	for {
 		need := int64(64 << 10)
 		if r.ContentLength >= 0 {
 			need = min(need, r.ContentLength-int64(len(body))+1)
 		}
-		if err := a.charge(r.Context(), up, int64(len(body))+need, claim, charged); err != nil {
+		if err := a.charge(r.Context(), up, int64(len(body))+need, claim); err != nil {
 			return nil, err
 		}
 		body = grow(body, int(need), r.ContentLength, a.limits.Body)
@@ -143,22 +147,21 @@ func isNetwork(err error) bool {
 // charge makes sure that size bytes of body are paid for. A small body pays as
 // it comes. A large one pays its whole claim once, in turn: paid in pieces,
 // many large uploads would each hold a part of the budget and none could end.
-func (a *API) charge(ctx context.Context, up *upload, size, claim int64, charged *int64) error {
+func (a *API) charge(ctx context.Context, up *upload, size, claim int64) error {
 	cost, large := size*parsedCopies, claim > smallBody && size > smallBody/16
 	if large {
 		cost = (claim + 1) * parsedCopies
 	}
-	if cost <= *charged {
+	if cost <= up.share.bytes {
 		return nil
 	}
 	total := int64(0)
 	if large {
 		total = cost
 	}
-	if err := a.budget.acquire(ctx, cost-*charged, total, grace); err != nil {
+	if err := a.budget.acquire(ctx, up.share, cost-up.share.bytes, total, grace); err != nil {
 		return err
 	}
-	*charged = cost
 	if large {
 		a.budget.reads(up)
 	}
@@ -167,10 +170,18 @@ func (a *API) charge(ctx context.Context, up *upload, size, claim int64, charged
 
 // upload is a large body that has its claim and is being read.
 type upload struct {
+	share *share
+
 	mu    sync.Mutex
 	since time.Time // when the bytes in came began to be counted
 	came  int
 	stop  func() // ends the read that waits for more of it
+}
+
+func (u *upload) begin(now time.Time) {
+	u.mu.Lock()
+	u.since, u.came = now, 0
+	u.mu.Unlock()
 }
 
 func (u *upload) add(n int) {

@@ -26,7 +26,7 @@ func bodyServer(t *testing.T, l Limits) (*API, *httptest.Server) {
 	t.Helper()
 	a := New(fixed(&State{}), l, "test", slog.New(slog.DiscardHandler))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, release, err := a.readBody(w, r)
+		b, release, err := a.readBody(w, r, nil)
 		if err != nil {
 			a.refuse(w, r, err, manner{})
 			return
@@ -149,45 +149,6 @@ func TestLargeUploadsTakeTurns(t *testing.T) {
 	}
 }
 
-func TestSmallBodyFindsRoomBesideLargeOnes(t *testing.T) {
-	t.Parallel()
-	b := newBudget(100)
-	if err := b.acquire(t.Context(), 75, 75, time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.acquire(t.Context(), 1, 1, time.Millisecond); apierror.CodeOf(err) != apierror.RateLimited {
-		t.Errorf("a large body beyond three quarters: got %v, want rate_limited", err)
-	}
-	if err := b.acquire(t.Context(), 25, 0, time.Millisecond); err != nil {
-		t.Errorf("a small body within the last quarter: %v", err)
-	}
-	if err := b.acquire(t.Context(), 1, 0, time.Millisecond); apierror.From(err).RetryAfter == 0 {
-		t.Errorf("a full budget: got %v, want an error with RetryAfter", err)
-	}
-}
-
-func TestBudgetWait(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(10)
-		if err := b.acquire(t.Context(), 10, 0, time.Second); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			time.Sleep(4 * time.Second)
-			b.release(10)
-		}()
-		if err := b.acquire(t.Context(), 3, 0, 5*time.Second); err != nil {
-			t.Errorf("bytes came back in time: %v", err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := b.acquire(ctx, 10, 0, 5*time.Second); apierror.CodeOf(err) != apierror.Canceled {
-			t.Errorf("the client left: got %v, want canceled", err)
-		}
-	})
-}
-
 // slowBody is a request body that comes as slowly as the test likes, and that
 // a read deadline ends as it would a connection.
 type slowBody struct {
@@ -222,7 +183,7 @@ func TestSlowUploadEndsInTimeout(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", body)
 		r.ContentLength = 1 << 20
 		start := time.Now()
-		_, _, err := a.readBody(deadlineWriter{httptest.NewRecorder(), body}, r)
+		_, _, err := a.readBody(deadlineWriter{httptest.NewRecorder(), body}, r, nil)
 		if apierror.CodeOf(err) != apierror.Timeout {
 			t.Fatalf("got %v, want timeout", err)
 		}
@@ -250,7 +211,7 @@ func TestNothingFollowsABrokenBody(t *testing.T) {
 			a.refuse(w, r, apierror.New(apierror.Unauthenticated, "Who?"), manner{})
 			return
 		}
-		_, release, err := a.readBody(w, r)
+		_, release, err := a.readBody(w, r, nil)
 		if err != nil {
 			a.refuse(w, r, err, manner{})
 			return

@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
@@ -20,16 +21,17 @@ const zstdWindow = 8 << 20
 // readPlain is readShare for bodies that may be compressed with gzip or zstd;
 // decoded it says that this one was. What comes out is bounded as what comes in
 // is.
-func (a *API) readPlain(w http.ResponseWriter, r *http.Request) (body []byte, sh *share, decoded bool, err error) {
+func (a *API) readPlain(w http.ResponseWriter, r *http.Request, p *access.Principal) (body []byte, sh *share, decoded bool, err error) {
 	coding := strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ","))
 	switch coding {
 	case "", "identity", "gzip", "x-gzip", "zstd":
 	default:
 		return nil, nil, false, apierror.At(apierror.Unsupported, "Content-Encoding", "Content-Encoding %s of requests is not read here. Send the body uncompressed, or with gzip or zstd.", clip(coding))
 	}
-	if body, sh, err = a.readShare(w, r); err != nil || coding == "" || coding == "identity" {
+	if body, sh, err = a.readShare(w, r, p); err != nil || coding == "" || coding == "identity" {
 		return body, sh, false, err
 	}
+	sh.shrink(int64(cap(body))) // nothing parses it as it is
 	plain, err := a.decode(r, coding, body, sh)
 	if err != nil {
 		sh.release()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -126,6 +127,12 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error, m manner) 
 	an := answerTo(e.Code, m.surface)
 	if an.status >= 500 || e.Code == apierror.Unavailable {
 		a.log.Error("request failed", "request", requestID(r.Context()), "path", r.URL.Path, "code", string(e.Code), "error", err.Error())
+	} else { // what a user sees and asks an administrator about
+		caller := ""
+		if req := requestOf(r); req != nil {
+			caller = req.caller
+		}
+		a.log.Info("request refused", "request", requestID(r.Context()), "principal", caller, "path", clip(r.URL.Path), "status", an.status, "code", string(e.Code), "reason", clipped(e.Message))
 	}
 	h := w.Header()
 	wait := e.RetryAfter
@@ -212,3 +219,12 @@ const maxRetry = time.Hour
 
 // retry is how long a client should wait when a budget of ours is full.
 const retry = 2 * time.Second
+
+// clipped bounds what of an error is logged.
+func clipped(s string) string {
+	const most = 300
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}

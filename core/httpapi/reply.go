@@ -42,7 +42,7 @@ func newReply(w http.ResponseWriter, r *http.Request, stream bool) *reply {
 // request ids are passed on, for its support; X-Databricks-Request-Id stays ours.
 var ownHeaders = []string{
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Set-Cookie", "X-Databricks-Request-Id", "Alt-Svc", "Strict-Transport-Security",
+	"Set-Cookie", "X-Databricks-Request-Id", "Alt-Svc", "Strict-Transport-Security", "Www-Authenticate", "Location",
 }
 
 // Head begins the reply. When a ping has begun it, only a stream that goes well

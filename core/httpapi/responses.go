@@ -26,7 +26,7 @@ func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
 	if err != nil {
 		return err
 	}
-	body, release, err := a.readBody(w, r)
+	body, release, err := a.readBody(w, r, c.principal)
 	if err != nil {
 		return err
 	}
@@ -98,8 +98,12 @@ func (a *API) source(r *http.Request) (*usage.Source, error) {
 	if _, err := usage.ParseTags(r.Header); err != nil {
 		return nil, err
 	}
-	s := usage.FromRequest(r.Header, r.URL.Path)
-	s.RequestID, s.URL, s.IP = requestID(r.Context()), r.URL.Path, a.clientIP(r)
+	secret, _ := token(r)
+	s := usage.FromRequest(maskedHeader(r.Header, secret), r.URL.Path)
+	s.RequestID, s.URL, s.IP = requestID(r.Context()), masked(r.URL.Path, secret), a.clientIP(r)
+	for k, v := range s.Tags { // which may have escaped it
+		s.Tags[k] = masked(v, secret)
+	}
 	s.APIType = strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, gatewayPrefix), "/")
 	return &s, nil
 }

@@ -41,11 +41,11 @@ func (a *API) sqlRoutes() []Route {
 // result. What is wrong with the SQL, or with the caller's right to its tables,
 // is a statement that failed; what is wrong with the request is an error.
 func (a *API) sqlStatement(w http.ResponseWriter, r *http.Request, c call) error {
-	body, release, err := a.readBody(w, r)
+	body, sh, err := a.readShare(w, r, c.principal)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer sh.release()
 	var s sqlapi.Statement
 	if err := json.Unmarshal(body, &s); err != nil {
 		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
@@ -56,17 +56,11 @@ func (a *API) sqlStatement(w http.ResponseWriter, r *http.Request, c call) error
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	held := int64(0)
-	defer func() { a.budget.release(held) }()
 	s.Reserve = func(bytes int64) error {
-		if held+bytes > a.limits.Budget {
+		if sh.bytes+bytes > a.budget.one {
 			return apierror.New(apierror.TooLarge, "The result is larger than the gateway may hold. Ask for fewer rows or columns, or set byte_limit.")
 		}
-		if err := a.budget.acquire(r.Context(), bytes, 0, grace); err != nil {
-			return err
-		}
-		held += bytes
-		return nil
+		return sh.grow(r.Context(), sh.bytes+bytes)
 	}
 	result, err := sqlapi.Run(r.Context(), c.Catalog.As(c.principal), s)
 	switch code := apierror.CodeOf(err); {

@@ -65,11 +65,14 @@ func (c *call) admit(r *http.Request, sf *surface) (err error) {
 // callModel hands a request to the router.
 func (a *API) callModel(w http.ResponseWriter, r *http.Request, c call, f found) error {
 	e := f.entry
+	if err := readable(r.URL.RawQuery); err != nil {
+		return err
+	}
 	src, err := a.source(r)
 	if err != nil {
 		return err
 	}
-	body, sh, decoded, err := a.readPlain(w, r)
+	body, sh, decoded, err := a.readPlain(w, r, c.principal)
 	if err != nil {
 		return err
 	}
@@ -82,13 +85,16 @@ func (a *API) callModel(w http.ResponseWriter, r *http.Request, c call, f found)
 	asked := f.name
 	if asked == "" {
 		asked, _ = scan.String("model")
+	} else if err := sameModel(asked, scan); err != nil {
+		return err
 	}
 	stream := e.route.Stream == provider.StreamAlways
 	if e.route.Stream == provider.StreamBody {
 		stream, _ = scan.Bool("stream")
 	}
 	e.describe(src, scan, stream)
-	query, header := withoutCredentials(r.URL.RawQuery), r.Header
+	secret, _ := token(r)
+	query, header := withoutToken(withoutCredentials(r.URL.RawQuery), secret), headerWithoutToken(r.Header, secret)
 	if decoded {
 		header = header.Clone()
 		header.Del("Content-Encoding")
@@ -99,7 +105,7 @@ func (a *API) callModel(w http.ResponseWriter, r *http.Request, c call, f found)
 	requestOf(r).reply = reply
 	err = c.Models.Serve(r.Context(), c.principal, router.Ask{
 		Op: e.route.Op, Surface: e.Name, Dialect: e.dialect, Translated: e.route.Translated,
-		Model: e.resolve(asked, c.Models), Stream: stream, Query: query, Header: header, Body: body, Scan: scan, Source: src,
+		Model: e.resolve(asked, c.Models), Asked: asked, Stream: stream, Query: query, Header: header, Body: body, Scan: scan, Source: src,
 		Accept: func(ctx context.Context) (provider.Dialogue, error) {
 			if err := sh.grow(ctx, int64(len(body))*parsedCopies); err != nil {
 				return nil, err

@@ -26,9 +26,9 @@ type holder struct {
 }
 
 // expired gives a channel to wait on beside the next event; nil while nothing
-// is held back.
+// is held back, or when the next event is there already.
 func (h *holder) expired() <-chan time.Time {
-	if len(h.held) == 0 {
+	if n := len(h.held); n == 0 || h.held[n-1].More {
 		return nil
 	}
 	if h.timer == nil {

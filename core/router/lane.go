@@ -59,8 +59,8 @@ func (s *serving) lane(d destination) *provider.Native {
 }
 
 // relayed gives path and body of the request for a destination: the client's
-// body with the provider's name of the model in the place of ours, and not
-// changed at all where the name is in the path.
+// body with the provider's name of the model in the place of ours. A dialect
+// that has the name in its path may repeat it in the body.
 func relayed(n *provider.Native, scan *Scan, model string, stream bool) (path string, body [3][]byte) {
 	path = n.Path
 	if stream && n.StreamPath != "" {
@@ -71,7 +71,10 @@ func relayed(n *provider.Native, scan *Scan, model string, stream bool) (path st
 		// the same name.
 		parent := before[strings.LastIndexByte(strings.TrimSuffix(before, "/"), '/')+1:]
 		name := strings.ReplaceAll(url.PathEscape(strings.TrimPrefix(model, parent)), "%2F", "/")
-		return before + name + after, [3][]byte{scan.body}
+		path = before + name + after
+		if said, _ := scan.String("model"); strings.HasPrefix(said, parent) && !strings.HasPrefix(model, parent) {
+			model = parent + model
+		}
 	}
 	m, ok := scan.member("model")
 	if !ok {

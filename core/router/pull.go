@@ -71,11 +71,10 @@ const endWait = 50 * time.Millisecond
 // end by itself, which leaves connections in a state to be used again.
 func (p *puller) close(ended bool, cancel func()) {
 	if ended && !p.waiting {
-		timer := time.NewTimer(endWait)
-		p.get(timer.C)
+		timer := time.AfterFunc(endWait, cancel)
+		p.step()
 		timer.Stop()
-	}
-	if !ended || p.waiting {
+	} else {
 		cancel()
 	}
 	if p.waiting {

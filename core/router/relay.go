@@ -39,6 +39,11 @@ func (s *serving) relay(ctx context.Context, d destination, n *provider.Native, 
 		return a.failed(ctx, err, false)
 	}
 	defer a.body.Close()
+	for name := range reply.Header {
+		if notRelayed(name) {
+			delete(reply.Header, name)
+		}
+	}
 	switch {
 	case reply.Status >= 400:
 		return s.refused(ctx, a, reply)
@@ -48,6 +53,20 @@ func (s *serving) relay(ctx context.Context, d destination, n *provider.Native, 
 		return a.failed(ctx, apierror.New(apierror.UpstreamFailed, "Provider %q did not answer with a stream, as it was asked to.", d.account.name), false)
 	}
 	return s.body(ctx, a, reply)
+}
+
+// ownHeaders are headers of a provider's reply that its client is not given,
+// by how they begin: they would speak for the gateway, which is who the client
+// talks to, or tell a proxy before it what to do.
+var ownHeaders = []string{
+	"Sallyport-", "X-Sallyport-", "X-Databricks-", "Databricks-", "Authorization", "Www-Authenticate", "Proxy-", "Location", "Refresh",
+	"Access-Control-", "Cross-Origin-", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data", "Set-Cookie", "X-Accel-", "X-Sendfile", "Nel", "Report",
+}
+
+func notRelayed(name string) bool {
+	return slices.ContainsFunc(ownHeaders, func(own string) bool {
+		return len(name) >= len(own) && strings.EqualFold(name[:len(own)], own)
+	})
 }
 
 func isEvents(h http.Header) bool {

@@ -56,6 +56,10 @@ func (r *Router) Serve(ctx context.Context, p *access.Principal, a Ask, w Replie
 	if a.Source == nil {
 		a.Source = &noSource
 	}
+	// The answer would come later, at another address, and what it cost nowhere.
+	if v := string(a.Scan.at("background")); a.Op == provider.Generate && v != "" && v != "false" && v != "null" {
+		return apierror.At(apierror.Unsupported, "background", "Responses in the background are not offered here. Leave background out, and ask for a stream if the answer takes long.")
+	}
 	s := &serving{Ask: a, w: w, call: &call{
 		Call: Call{Source: a.Source, Header: a.Header, Depth: max(a.Depth, egress.Depth(a.Header))},
 		r:    r, caller: p, model: m, began: time.Now(),

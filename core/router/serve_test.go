@@ -48,10 +48,10 @@ func TestLanes(t *testing.T) {
 			c.Providers["p0"] = p
 		}, path: "/v1/talk", sent: `{"model":"x"}`},
 		{name: "a name that JSON escapes", body: `{"model":"m"}`, change: func(_ *Ask, c *Config) { c.Models["m"].Destinations[0].Model = `a"b` }, path: "/v1/talk", sent: `{"model":"a\"b"}`},
-		{name: "the model in the path", body: `{"model":"stays"}`, change: func(a *Ask, c *Config) {
+		{name: "the model in the path", body: `{"model":"m"}`, change: func(a *Ask, c *Config) {
 			a.Dialect = pathDialect
 			c.Models["m"].Destinations[0].Model = "models/x 1"
-		}, path: "/v1/models/x 1:say", sent: `{"model":"stays"}`},
+		}, path: "/v1/models/x 1:say", sent: `{"model":"models/x 1"}`},
 		{name: "the model in the path of a stream", body: `{}`, change: func(a *Ask, c *Config) {
 			a.Dialect, a.Stream = pathDialect, true
 			c.Models["m"].Destinations[0].Model = "tuned/x"
@@ -356,7 +356,10 @@ func TestServePayloads(t *testing.T) {
 		if err := b.Serve(t.Context(), alice, a, w); err != nil {
 			t.Fatal(err)
 		}
-		want = append(want, strings.ReplaceAll(w.body.String(), canary, "***"))
+		if strings.Contains(w.body.String(), canary) {
+			t.Errorf("the client was told the key: %s", w.body.String())
+		}
+		want = append(want, w.body.String())
 	}
 	rows := log.Payloads("main.gateway.x_payload")
 	if len(rows) != len(want) {

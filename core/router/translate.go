@@ -77,7 +77,7 @@ func (s *serving) seal(g *gate) error {
 // breakOff ends a stream that nobody else can end.
 func (s *serving) breakOff(err *apierror.Error) error {
 	s.settle()
-	if s.Dialect.Cut == "" {
+	if s.Dialect.Cut == "" || !s.dialogue.Asked().Stream {
 		return err
 	}
 	_, _ = s.w.Write([]byte("\n" + cutText(s.Dialect.Cut, err.Message)))
@@ -107,7 +107,7 @@ func (s *serving) events(ctx context.Context, p *plan, action string, g *gate, y
 				return nil
 			}
 		} else {
-			if s.Stream {
+			if s.Stream && s.dialogue.Asked().Stream { // in a list there is no room for pings
 				s.w.Beat(cmp.Or(s.Dialect.Ping, comment))
 			}
 			turn = turn[:0]
@@ -176,13 +176,17 @@ func (g *gate) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// begin sends the head, once.
+// begin sends the head, once. What goes out piece by piece is events, or a list
+// that grows: the dialogue knows.
 func (g *gate) begin() error {
 	if g.begun {
 		return nil
 	}
 	g.begun = true
 	h := http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}, "Cache-Control": {"no-cache"}}
+	if !g.s.dialogue.Asked().Stream {
+		h.Set("Content-Type", "application/json")
+	}
 	g.s.tellLost(h)
 	return g.s.w.Head(http.StatusOK, h)
 }

@@ -74,6 +74,9 @@ func TestAgentFaults(t *testing.T) {
 					case code != 0 || !strings.Contains(out, upstream.Hello):
 						t.Errorf("exit code %d, and the answer lacks %q:\n%s", code, upstream.Hello, ending(out))
 					}
+					if f.name == "cut" && tt.cli.agent == "claude" && tt.model == onAnthropic && !s.asked(`"stream":true`, false) {
+						t.Error("Claude Code did not ask again without a stream, as it does after a cut")
+					}
 					if n := len(rows(t, w.Gateway, "invocation_id", "endpoint_name = '"+tt.model+"'")); n == 0 {
 						t.Error("there is no usage row")
 					}

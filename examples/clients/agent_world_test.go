@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,6 +60,15 @@ func (s *stage) calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.seen)
+}
+
+// asked tells whether a turn's request held the text, or lacked it.
+func (s *stage) asked(text string, held bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.seen, func(r upstream.Request) bool {
+		return hasTools(r.Body) && strings.Contains(string(r.Body), text) == held
+	})
 }
 
 // hasTools tells a turn of an agent from its requests for titles.

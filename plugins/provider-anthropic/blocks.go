@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"unicode/utf8"
@@ -11,9 +12,11 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
 )
 
-// blockState is the content block under way; the zero value is none. Blocks
-// come one after another, so one is enough.
+// blockState is the content block that is told now; the zero value is none.
+// Blocks are told one after another: see order.go.
 type blockState struct {
+	open      bool
+	index     int    // the provider's
 	kind      string // text, thinking, tool_use; other kinds say nothing to us
 	key       string // of a call
 	from      int    // of a text: where it begins in the part
@@ -27,7 +30,7 @@ func (d *decoder) start(b *fastjson.Value) bool {
 	if !d.closeCall() {
 		return false
 	}
-	d.block = blockState{kind: string(b.GetStringBytes("type"))}
+	d.block.kind = string(b.GetStringBytes("type"))
 	switch d.block.kind {
 	case "text":
 		d.block.from = d.runes
@@ -49,18 +52,18 @@ func (d *decoder) start(b *fastjson.Value) bool {
 	return true
 }
 
-// delta adds to the block under way.
+// delta adds to the block that is told now, whose kind it fits.
 func (d *decoder) delta(v *fastjson.Value) bool {
-	switch kind := string(v.GetStringBytes("type")); {
-	case kind == "text_delta" && d.block.kind == "text":
+	switch string(v.GetStringBytes("type")) {
+	case "text_delta":
 		return d.text(v.GetStringBytes("text"))
-	case kind == "input_json_delta" && d.block.kind == "tool_use":
+	case "input_json_delta":
 		return d.argue(v.GetStringBytes("partial_json"))
-	case kind == "thinking_delta" && d.block.kind == "thinking":
+	case "thinking_delta":
 		return d.think(v.GetStringBytes("thinking"))
-	case kind == "signature_delta" && d.block.kind == "thinking":
+	case "signature_delta":
 		d.block.signature = append(d.block.signature, v.GetStringBytes("signature")...)
-	case kind == "citations_delta" && d.block.kind == "text":
+	case "citations_delta":
 		d.cite(v.Get("citation"))
 	}
 	return true
@@ -90,15 +93,25 @@ func (d *decoder) stop() bool {
 
 // closeCall ends the last call, if it is open. That waits for what comes next,
 // because the block of a call that the token limit cut ends like any other.
+// What is closed may be executed, so arguments that are not JSON end the turn.
 func (d *decoder) closeCall() bool {
 	key := d.lastCall
 	if d.lastCall = ""; key == "" {
 		return true
 	}
-	if !d.arguments && !d.out.Arguments(key, "{}") {
+	if broken(d.arguments) {
+		return d.out.Fail(d.failed(nil, "The provider ended a function call whose arguments are not JSON. Try again."))
+	}
+	if len(bytes.TrimSpace(d.arguments)) == 0 && !d.out.Arguments(key, "{}") {
 		return false
 	}
 	return d.out.CloseCall(key)
+}
+
+// broken reports whether arguments are not JSON. None at all mean an empty object.
+func broken(arguments []byte) bool {
+	arguments = bytes.TrimSpace(arguments)
+	return len(arguments) > 0 && !json.Valid(arguments)
 }
 
 func (d *decoder) text(s []byte) bool {
@@ -132,7 +145,7 @@ func (d *decoder) call(b *fastjson.Value) bool {
 	}
 	d.used[id] = true
 	d.block.key = strconv.Itoa(d.calls)
-	d.lastCall, d.arguments = d.block.key, false
+	d.lastCall, d.arguments = d.block.key, d.arguments[:0]
 	if !d.out.Call(d.block.key, id, d.x.names.Back(string(b.GetStringBytes("name")))) {
 		return false
 	}
@@ -147,7 +160,7 @@ func (d *decoder) argue(s []byte) bool {
 	if len(s) == 0 {
 		return true
 	}
-	d.arguments = true
+	d.arguments = append(d.arguments, s...)
 	return d.out.Arguments(d.block.key, string(s))
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -41,12 +42,14 @@ type decoder struct {
 	out       *provider.Output
 	requestID string
 
-	block     blockState
+	block     blockState      // that is told now
+	waiting   []*waiting      // blocks that began before it ended, in their order
+	held      int             // bytes that wait with them
 	runes     int             // letters of text since something else was said
 	used      map[string]bool // ids of calls
 	calls     int
 	lastCall  string // key of the call that is open
-	arguments bool   // of that call: some came
+	arguments []byte // of that call
 	usage     or.Usage
 	end       or.Terminal
 	refusal   string // why the model refused; "" when it did not say
@@ -87,11 +90,11 @@ func (d *decoder) stream(ctx context.Context, body io.Reader) {
 func (d *decoder) event(v *fastjson.Value) bool {
 	switch string(v.GetStringBytes("type")) {
 	case "content_block_delta":
-		return d.delta(v.Get("delta"))
+		return d.routeDelta(v.GetInt("index"), v.Get("delta"))
 	case "content_block_start":
-		return d.stop() && d.start(v.Get("content_block"))
+		return d.routeStart(v.GetInt("index"), v.Get("content_block"))
 	case "content_block_stop":
-		return d.stop()
+		return d.routeStop(v.GetInt("index"))
 	case "message_start":
 		d.head(v.Get("message"))
 		return d.out.Usage(d.usage)
@@ -100,7 +103,7 @@ func (d *decoder) event(v *fastjson.Value) bool {
 		d.count(v.Get("usage"))
 		return d.out.Usage(d.usage)
 	case "message_stop":
-		return d.stop() && d.finish()
+		return d.drain() && d.finish()
 	case "error":
 		return d.out.Fail(said(v.Get("error"), 0, d.requestID))
 	}
@@ -195,10 +198,14 @@ func (d *decoder) tail(v *fastjson.Value) {
 	}
 }
 
-// finish ends the turn. A refusal is an answer: the turn is complete.
+// finish ends the turn. A refusal is an answer: the turn is complete, unless
+// it cut a call, which nobody may take for whole.
 func (d *decoder) finish() bool {
 	if !d.hasReason {
 		return d.out.Fail(d.failed(nil, "The provider ended the reply without a stop reason. Try again."))
+	}
+	if d.refused && d.lastCall != "" && !json.Valid(d.arguments) {
+		d.refused, d.end.Status, d.end.Reason = false, or.StatusIncomplete, "content_filter"
 	}
 	if d.end.Status == or.StatusCompleted && !d.closeCall() {
 		return false

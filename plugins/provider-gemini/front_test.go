@@ -333,6 +333,42 @@ func TestErrorsInReplies(t *testing.T) {
 	}
 }
 
+// TestBrokenCall is a complete call whose arguments are no JSON object: the
+// client would execute whatever is written of it.
+func TestBrokenCall(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{`{"city": "Os`, `{"a":`, `{}1}`, `[1]`, `"Oslo"`, `null`} {
+		for _, tt := range []struct {
+			route, query, said string
+			want               string
+			err                bool
+		}{
+			{"streamGenerateContent", "alt=sse", "", `"error":{"code":503,`, false},
+			{"streamGenerateContent", "alt=sse", "Half", `"text":"Half"`, true},
+			{"streamGenerateContent", "", "", "", true},
+			{"generateContent", "", "Half", "", true},
+		} {
+			s, err := accepted(t, tt.route, tt.query, `{"contents":[{"parts":[{"text":"Hi"}]}]}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b strings.Builder
+			err = s.Write(t.Context(), told(nil, func(out *provider.Output) {
+				out.Text(tt.said)
+				out.Call("0", "call_1", "f")
+				out.Arguments("0", args)
+				out.Finish(or.Terminal{})
+			}), &b)
+			if (apierror.CodeOf(err) == apierror.UpstreamFailed) != tt.err || !tt.err && err != nil || !strings.Contains(b.String(), tt.want) || tt.want == "" && b.String() != "" {
+				t.Errorf("%s?%s with %s after %q: got %v and %q", tt.route, tt.query, args, tt.said, err, b.String())
+			}
+			if strings.Contains(b.String(), "functionCall") || strings.Contains(b.String(), "finishReason") {
+				t.Errorf("%s?%s: %s is written as a call: %s", tt.route, tt.query, args, b.String())
+			}
+		}
+	}
+}
+
 // TestStreamAsArray is streamGenerateContent without alt=sse.
 func TestStreamAsArray(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,9 @@ func (c *session) Write(_ context.Context, events iter.Seq2[or.Event, error], w 
 		if err == nil && ev.Terminal != nil && ev.Terminal.Status == or.StatusFailed {
 			err = ev.Terminal.Error
 		}
+		if err == nil && halfCall(ev) {
+			err = apierror.New(apierror.UpstreamFailed, "The model ended a function call whose arguments are not a JSON object. Try again.")
+		}
 		switch {
 		case err != nil && !c.asked.Stream:
 			return err
@@ -46,6 +49,16 @@ func (c *session) Write(_ context.Context, events iter.Seq2[or.Event, error], w 
 		}
 	}
 	return r.send()
+}
+
+// halfCall reports whether an event completes a call whose arguments are no
+// object. The dialect has no way to say so, and a client would execute it.
+func halfCall(ev or.Event) bool {
+	if ev.Type != or.EventItemDone || ev.Item.Type != or.TypeFunctionCall || ev.Item.Status == or.StatusIncomplete {
+		return false
+	}
+	args := strings.TrimSpace(ev.Item.Arguments)
+	return args != "" && (args[0] != '{' || !json.Valid([]byte(args)))
 }
 
 // most is how much of a stream waits for more that is there already.
@@ -151,6 +164,9 @@ func (r *reply) done(it *or.Item) {
 			r.states = append(r.states, it.EncryptedContent)
 		}
 	case or.TypeFunctionCall:
+		if it.Status == or.StatusIncomplete {
+			return // half a call is none; the finishReason says why
+		}
 		b := append([]byte(`{"id":`), or.AppendString(nil, it.CallID)...)
 		b = append(b, `,"name":`...)
 		b = or.AppendString(b, r.c.names.Back(it.Name))

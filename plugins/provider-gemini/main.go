@@ -36,7 +36,7 @@ var manifest = provider.Manifest{
 		Ping:      "\n\n", // Google's client library stumbles over comments, and skips empty lines
 		State:     true,
 		MaxTokens: []string{"generationConfig.maxOutputTokens", "generation_config.max_output_tokens"},
-		Text:      []string{"candidates.content.parts.text"},
+		Text:      []string{"candidates.content.parts.text", "candidates.content.parts.functionCall.args"},
 	}},
 	Surfaces: []provider.Surface{{
 		Name:   "gemini",

@@ -71,8 +71,13 @@ func (d *decoder) call(c *fastjson.Value, signature string) bool {
 		return false
 	}
 	arguments := "{}"
-	if args := c.Get("args"); args != nil && args.Type() == fastjson.TypeObject {
+	if args := c.Get("args"); args != nil && args.Type() != fastjson.TypeNull {
 		arguments = string(args.MarshalTo(nil)) // not read before, so it is as the model wrote it
+		// A call comes whole whatever the finishReason: there is no half of one to
+		// tell. The parser takes numbers that are none, so it is asked again.
+		if args.Type() != fastjson.TypeObject || !json.Valid([]byte(arguments)) {
+			return d.out.Fail(d.failed(nil, "The provider sent a function call whose arguments are not a JSON object. Try again."))
+		}
 	}
 	return d.out.Call(key, id, d.x.names.Back(string(c.GetStringBytes("name")))) && d.out.Arguments(key, arguments) && d.out.CloseCall(key)
 }

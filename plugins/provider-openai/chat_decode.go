@@ -11,6 +11,7 @@ import (
 type chat struct {
 	*decoder
 	calls  []chatOpen
+	last   string // key of the call that nothing was told after; empty when there is none
 	reason string // finish_reason; empty while the turn goes on
 }
 
@@ -20,6 +21,8 @@ type chatOpen struct {
 	index int // as the server counts
 	id    string
 	named bool
+	args  []byte
+	begun bool // told of
 }
 
 var _ dialect = (*chat)(nil)
@@ -64,19 +67,31 @@ func (c *chat) whole(v *fastjson.Value) {
 }
 
 func (c *chat) end() {
+	reason := ""
 	switch c.reason {
 	case "length", "max_tokens":
-		c.finish("max_output_tokens")
+		reason = "max_output_tokens"
 	case "content_filter":
-		c.finish("content_filter")
-	default:
-		c.finish("")
+		reason = "content_filter"
 	}
+	for i := range c.calls {
+		open := &c.calls[i]
+		if !open.begun || reason != "" && open.key == c.last {
+			continue // the last item of a turn that was cut is incomplete
+		}
+		if !c.complete(open.key, open.args, open.named, open.key == c.last) {
+			return
+		}
+	}
+	c.finish(reason)
 }
 
 func (c *chat) delta(v *fastjson.Value) bool {
 	if v == nil {
 		return true
+	}
+	if says(v) {
+		c.last = ""
 	}
 	for _, name := range []string{"reasoning_content", "reasoning"} {
 		if s := v.GetStringBytes(name); len(s) > 0 {
@@ -100,6 +115,13 @@ func (c *chat) delta(v *fastjson.Value) bool {
 		}
 	}
 	return true
+}
+
+// says reports whether a delta says anything beside calls.
+func says(v *fastjson.Value) bool {
+	return len(v.GetStringBytes("reasoning_content")) > 0 || len(v.GetStringBytes("reasoning")) > 0 ||
+		len(v.GetStringBytes("content")) > 0 || len(v.GetArray("content")) > 0 ||
+		len(v.GetStringBytes("refusal")) > 0 || len(v.GetArray("annotations")) > 0
 }
 
 // content is a string, or parts with some servers.
@@ -129,6 +151,7 @@ func (c *chat) call(v *fastjson.Value) bool {
 	}
 	if !open.named && name != "" {
 		open.named = true
+		c.begin(open)
 		if !c.out.Call(open.key, c.callID(open.id, at), c.x.names.Back(name)) {
 			return false
 		}
@@ -137,10 +160,19 @@ func (c *chat) call(v *fastjson.Value) bool {
 	if args == nil || args.Type() == fastjson.TypeNull {
 		return true
 	}
+	c.begin(open)
 	if args.Type() != fastjson.TypeString { // an object where a string should be
-		return c.out.Arguments(open.key, string(args.MarshalTo(nil)))
+		s := args.MarshalTo(nil)
+		return c.note(&open.args, s) && c.out.Arguments(open.key, string(s))
 	}
-	return tell(args.GetStringBytes(), func(s string) bool { return c.out.Arguments(open.key, s) })
+	return c.note(&open.args, args.GetStringBytes()) && tell(args.GetStringBytes(), func(s string) bool { return c.out.Arguments(open.key, s) })
+}
+
+// begin notes that a call is told of, after all that was told before.
+func (c *chat) begin(open *chatOpen) {
+	if !open.begun {
+		open.begun, c.last = true, open.key
+	}
 }
 
 func (c *chat) find(v *fastjson.Value, id, name string) int {

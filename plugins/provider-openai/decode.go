@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -189,6 +191,37 @@ func (d *decoder) upstreamFailed(cause error, message string) {
 	e.Upstream = &apierror.Upstream{RequestID: requestID(d.header)}
 	d.fail(e)
 }
+
+// note keeps arguments until their call is known to be whole.
+func (d *decoder) note(to *[]byte, s []byte) bool {
+	if !d.guard.hold(len(s)) {
+		return d.out.Fail(errLoad)
+	}
+	*to = append(*to, s...)
+	return true
+}
+
+// complete makes sure that a call which the provider calls complete is whole:
+// whoever reads it may execute it. No arguments mean an empty object. last says
+// that nothing was told after the call: then its item can end incomplete in a
+// turn that says what it cost.
+func (d *decoder) complete(key string, args []byte, named, last bool) bool {
+	args = bytes.TrimSpace(args)
+	switch {
+	case len(args) == 0:
+		return !named || d.out.Arguments(key, "{}")
+	case json.Valid(args):
+		return true
+	case last:
+		d.upstreamFailed(nil, brokenCall)
+		return false
+	}
+	e := apierror.New(apierror.UpstreamFailed, brokenCall)
+	e.Upstream = &apierror.Upstream{RequestID: requestID(d.header)}
+	return d.out.Fail(e)
+}
+
+const brokenCall = "The provider ended a function call whose arguments are not JSON. Try again."
 
 // usage tells the counts, which ride on the next event.
 func (d *decoder) usage(u or.Usage) {

@@ -20,11 +20,23 @@ type responses struct {
 	named map[string]bool // call keys that were opened
 	open  int             // calls that are open: an item done among their deltas closes nothing
 	ended bool
+	calls []*responsesOpen
+	last  *responsesOpen // the call that nothing was told after; nil when there is none
+}
+
+// responsesOpen is a call that was not told to be whole.
+type responsesOpen struct {
+	key   string
+	named bool
+	args  []byte
 }
 
 var _ dialect = (*responses)(nil)
 
 func (r *responses) event(v *fastjson.Value) bool {
+	if says := v.GetStringBytes("delta"); len(says) > 0 && string(v.GetStringBytes("type")) != "response.function_call_arguments.delta" {
+		r.last = nil
+	}
 	switch typ := v.GetStringBytes("type"); string(typ) {
 	case "response.output_text.delta":
 		return r.tell(v) && r.out.Text(text(v, "delta"))
@@ -37,8 +49,10 @@ func (r *responses) event(v *fastjson.Value) bool {
 	case "response.reasoning_summary_text.delta":
 		return r.tell(v) && r.out.Summary(text(v, "delta"))
 	case "response.function_call_arguments.delta":
-		return r.tell(v) && r.out.Arguments(key(v), text(v, "delta"))
+		open := r.opened(key(v))
+		return r.note(&open.args, v.GetStringBytes("delta")) && r.tell(v) && r.out.Arguments(open.key, text(v, "delta"))
 	case "response.output_text.annotation.added":
+		r.last = nil
 		return r.annotation(v.Get("annotation"))
 	case "response.output_item.added":
 		return r.added(v.Get("item"), key(v))
@@ -78,6 +92,9 @@ func (r *responses) added(it *fastjson.Value, key string) bool {
 	case or.TypeFunctionCall:
 		return r.call(it, key)
 	case or.TypeMessage:
+		if text(it, "phase") != "" {
+			r.last = nil
+		}
 		return r.out.Phase(text(it, "phase"))
 	}
 	return true
@@ -91,8 +108,36 @@ func (r *responses) call(it *fastjson.Value, key string) bool {
 		r.named = make(map[string]bool)
 	}
 	r.named[key] = true
+	r.opened(key).named = true
 	r.open++
 	return r.out.Call(key, r.callID(text(it, "call_id"), len(r.named)), r.x.names.Back(text(it, "name")))
+}
+
+// opened is the call with that key, which begins now if there is none.
+func (r *responses) opened(key string) *responsesOpen {
+	for _, c := range r.calls {
+		if c.key == key {
+			return c
+		}
+	}
+	c := &responsesOpen{key: key}
+	r.calls, r.last = append(r.calls, c), c
+	return c
+}
+
+// closeCall ends a call that its item says is whole. Where its arguments are
+// not JSON, and it may still turn out to be cut, that waits for the end.
+func (r *responses) closeCall(key string) bool {
+	c := r.opened(key)
+	if c == r.last && len(bytes.TrimSpace(c.args)) > 0 && !json.Valid(c.args) {
+		return true
+	}
+	if !r.complete(key, c.args, c.named, c == r.last) {
+		return false
+	}
+	r.calls = slices.DeleteFunc(r.calls, func(o *responsesOpen) bool { return o == c })
+	r.open--
+	return r.out.CloseCall(key)
 }
 
 // item takes an item that is whole.
@@ -104,20 +149,30 @@ func (r *responses) item(it *fastjson.Value, key string) bool {
 	}
 	switch text(it, "type") {
 	case or.TypeFunctionCall:
-		if !r.call(it, key) || whole && !tell(it.GetStringBytes("arguments"), func(s string) bool { return r.out.Arguments(key, s) }) {
+		if !r.call(it, key) {
 			return false
+		}
+		if args := it.GetStringBytes("arguments"); whole {
+			if !r.note(&r.opened(key).args, args) || !tell(args, func(s string) bool { return r.out.Arguments(key, s) }) {
+				return false
+			}
 		}
 		if text(it, "status") == or.StatusIncomplete {
 			return true
 		}
-		r.open--
-		return r.out.CloseCall(key)
+		return r.closeCall(key)
 	case or.TypeMessage:
+		if whole {
+			r.last = nil
+		}
 		if r.open == 0 && !r.out.Phase(text(it, "phase")) || whole && !r.message(it) {
 			return false
 		}
 		return r.open > 0 || text(it, "status") == or.StatusIncomplete || r.out.CloseItem()
 	case or.TypeReasoning:
+		if whole || text(it, "encrypted_content") != "" {
+			r.last = nil
+		}
 		if whole && !r.reasoning(it) {
 			return false
 		}
@@ -201,6 +256,13 @@ func (r *responses) end(v *fastjson.Value, status string) {
 	if u := v.Get("usage"); u != nil && u.Type() == fastjson.TypeObject {
 		r.usage(count(u.GetInt64("input_tokens"), u.GetInt64("input_tokens_details", "cached_tokens"),
 			u.GetInt64("output_tokens"), u.GetInt64("output_tokens_details", "reasoning_tokens")))
+	}
+	for _, c := range r.calls {
+		if status == or.StatusCompleted || status == or.StatusIncomplete && c != r.last {
+			if !r.complete(c.key, c.args, c.named, c == r.last) {
+				return
+			}
+		}
 	}
 	switch status {
 	case or.StatusCompleted:

@@ -34,7 +34,7 @@ var dialects = []provider.Dialect{
 		State:     true,
 		MaxTokens: []string{"max_output_tokens"},
 		Session:   []string{"prompt_cache_key"},
-		Text:      []string{"delta", "output.content.text", "output.arguments", "output.summary.text"},
+		Text:      []string{"delta", "output.content.text", "output.content.refusal", "output.arguments", "output.input", "output.summary.text"},
 	},
 	{
 		Name:     dialectChat,
@@ -47,8 +47,10 @@ var dialects = []provider.Dialect{
 		MaxTokens: []string{"max_completion_tokens", "max_tokens"},
 		Session:   []string{"prompt_cache_key", "user"},
 		Text: []string{
-			"choices.delta.content", "choices.delta.reasoning_content", "choices.delta.tool_calls.function.arguments",
-			"choices.message.content", "choices.message.reasoning_content", "choices.message.tool_calls.function.arguments",
+			"choices.delta.content", "choices.delta.reasoning_content", "choices.delta.reasoning", "choices.delta.refusal",
+			"choices.delta.tool_calls.function.arguments", "choices.delta.tool_calls.custom.input", "choices.delta.function_call.arguments",
+			"choices.message.content", "choices.message.reasoning_content", "choices.message.reasoning", "choices.message.refusal",
+			"choices.message.tool_calls.function.arguments", "choices.message.tool_calls.custom.input", "choices.message.function_call.arguments",
 		},
 	},
 	{Name: dialectEmbeddings, Errors: "openai"},

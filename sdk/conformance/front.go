@@ -445,7 +445,7 @@ func (c *checker) cancelFront(ctx context.Context, f *front, begun bool) bool {
 		return c.alive(sent)
 	}
 	if !w.closed(stopWithin) {
-		c.find("ignores-cancel", sent, fmt.Sprintf("the plugin still holds the connection %v later", stopWithin))
+		c.find("ignores-cancel", sent, fmt.Sprintf("the plugin still holds the connection of the request %v later", stopWithin))
 	}
 	return c.alive(sent)
 }

@@ -1,6 +1,7 @@
 package openresponses
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -27,8 +28,8 @@ func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
-		if i+8 <= len(s) && plain(s[i:i+8]) {
-			i += 8
+		if n := plain(s[i:]); n > 0 {
+			i += n
 			continue
 		}
 		c := s[i]
@@ -68,13 +69,35 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// plain reports whether all of eight bytes stand for themselves in a JSON string:
-// no control character, quote, backslash, nor a part of a longer character. It
-// looks at them as one number, whose bytes' highest bits tell.
-func plain(s string) bool {
+// plain counts the bytes at the beginning of s, in eights, that stand for
+// themselves in a JSON string: no control character, quote, backslash, nor a part
+// of a longer character.
+func plain(s string) int {
+	n := 0
+	for ; len(s)-n >= 8; n += 8 {
+		b := s[n : n+8]
+		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		if !plainWord(w) {
+			break
+		}
+	}
+	return n
+}
+
+// plainBytes is plain for bytes.
+func plainBytes(b []byte) int {
+	n := 0
+	for ; len(b)-n >= 8; n += 8 {
+		if !plainWord(binary.LittleEndian.Uint64(b[n:])) {
+			break
+		}
+	}
+	return n
+}
+
+// plainWord looks at eight bytes as one number, whose bytes' highest bits tell.
+func plainWord(w uint64) bool {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	_ = s[7]
-	w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 	quote, backslash := w^('"'*ones), w^('\\'*ones)
 	low := (w - ' '*ones) | (quote - ones) | (backslash - ones) // a top bit where the byte was less than subtracted; at most too many
 	return (w|low)&tops == 0

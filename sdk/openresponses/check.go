@@ -244,6 +244,10 @@ func (s *scanner) str() (raw []byte, escaped bool, f *fault) {
 	s.i++
 	start := s.i
 	for s.i < len(s.b) {
+		if n := plainBytes(s.b[s.i:]); n > 0 {
+			s.i += n
+			continue
+		}
 		c := s.b[s.i]
 		switch {
 		case c == '"':

@@ -2,6 +2,7 @@ package plugintest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -403,7 +404,13 @@ func madeUp(text, call, arguments, thought string) []openresponses.Event {
 	out.Call("call", call, "f")
 	out.Arguments("call", arguments)
 	out.Usage(openresponses.Usage{Input: 1, Output: 2})
-	out.Finish(openresponses.Terminal{Status: openresponses.StatusCompleted, Model: text})
+	end := openresponses.Terminal{Status: openresponses.StatusCompleted, Model: text}
+	var object map[string]json.RawMessage
+	if arguments != "" && (json.Unmarshal([]byte(arguments), &object) != nil || object == nil) {
+		// A front may refuse a complete call that nobody can execute.
+		end.Status, end.Reason = openresponses.StatusIncomplete, "max_output_tokens"
+	}
+	out.Finish(end)
 	return all
 }
 

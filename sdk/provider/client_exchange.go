@@ -143,13 +143,14 @@ func (e *exchange) Close() error {
 
 func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.Event, error] {
 	return func(yield func(openresponses.Event, error) bool) {
+		var told texts
 		err := e.run(ctx, r, func(cc *clientConn, t frameType, payload []byte) (verdict, error) {
 			if t != frameEvent || len(payload) == 0 {
 				return 0, unexpected(t, "among events")
 			}
-			ev, err := openresponses.ParseEvent(payload[1:])
+			ev, err := told.parseEvent(payload)
 			if err != nil {
-				return 0, &frameError{"event: " + err.Error()}
+				return 0, err
 			}
 			ev.More = cc.r.follows(frameEvent)
 			switch {

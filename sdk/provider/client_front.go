@@ -32,7 +32,7 @@ func (c *Client) Accept(ctx context.Context, r ClientRequest) (Dialogue, error) 
 		c.release(cc, again)
 		return nil, c.explain(ctx, err)
 	}
-	d := &dialogue{client: c, cc: cc, asked: h.Asked, begun: begun}
+	d := &dialogue{client: c, cc: cc, asked: h.Asked, short: h.Short, begun: begun}
 	d.cleanup = runtime.AddCleanup(d, func(cc *clientConn) { c.release(cc, false) }, cc)
 	switch {
 	case h.Op == Embed && h.Embeds:
@@ -62,6 +62,7 @@ func (cc *clientConn) accept(ctx context.Context, r ClientRequest) (h dialogueHe
 type dialogue struct {
 	client  *Client
 	asked   Asked
+	short   bool // the plugin puts back texts that are left out
 	begun   time.Time
 	cleanup runtime.Cleanup
 
@@ -163,6 +164,9 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 
 	back := &backward{cc: cc, w: w, done: make(chan struct{})}
 	in := newInward(cc, d.asked.Stream, &back.over)
+	if d.short {
+		in.texts = new(texts)
+	}
 	go back.run()
 	defer func() { <-back.done }()
 	defer func() {
@@ -202,6 +206,7 @@ type inward struct {
 	over   *atomic.Bool // set when the plugin wants no more
 	ended  bool         // the last frame was sent
 	failed error        // what the plugin was told instead of more events
+	texts  *texts       // nil when the plugin wants them all
 }
 
 func newInward(cc *clientConn, stream bool, over *atomic.Bool) *inward {
@@ -217,7 +222,7 @@ func newInward(cc *clientConn, stream bool, over *atomic.Bool) *inward {
 
 // event sends an event, at once or with those behind it.
 func (in *inward) event(ev *openresponses.Event, flush bool) error {
-	b := ev.AppendJSON(append(in.cc.put[:0], eventFlags(ev)))
+	b := in.texts.appendEvent(in.cc.put[:0], ev)
 	if cap(b) <= maxScratch {
 		in.cc.put = b
 	}

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loopback returns a Client that reaches t, and the Front that t is if it is one, through the same frames as a
-// plugin process, within this process: for tests. Call close at the end; it
-// waits for every exchange.
+// Loopback returns a Client that reaches t, and the Front that t is if it is
+// one, through the same frames as a plugin process, within this process: for
+// tests. Call close at the end; it waits for whatever is under way.
 func Loopback(t Translator) (client *Client, close func()) { return loopbackOf(newServer(t)) }
 
 func loopbackOf(s *server) (client *Client, close func()) {

@@ -54,6 +54,7 @@ const (
 const (
 	eventUsage    = 1 << 0 // the event carries usage
 	eventTerminal = 1 << 1 // the event is the last one
+	eventShort    = 1 << 2 // texts that the deltas said are left out; see texts
 )
 
 // Sizes of the buffers of one connection.

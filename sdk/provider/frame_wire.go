@@ -22,6 +22,7 @@ type reqHead struct {
 	Account Account     `json:"account"`
 	Model   string      `json:"model"`
 	Carry   http.Header `json:"carry,omitempty"`
+	Short   bool        `json:"short,omitempty"` // the gateway knows eventShort
 }
 
 // upReqHead is the head of UP_REQ. The embedded Upstream is nil when no HTTP
@@ -118,7 +119,7 @@ func splitHead(b []byte, head any) (rest []byte, err error) {
 
 // appendTurn appends a REQ payload.
 func appendTurn(dst []byte, t Turn) ([]byte, error) {
-	head, err := withHead(reqHead{t.Op, t.Account, t.Model, t.Carry})
+	head, err := withHead(reqHead{t.Op, t.Account, t.Model, t.Carry, true})
 	if err != nil {
 		return dst, err
 	}
@@ -133,25 +134,26 @@ func appendTurn(dst []byte, t Turn) ([]byte, error) {
 	return dst, nil
 }
 
-func parseTurn(b []byte) (Turn, error) {
+// parseTurn reads a REQ payload. short tells that events may leave out texts.
+func parseTurn(b []byte) (t Turn, short bool, err error) {
 	var h reqHead
 	body, err := splitHead(b, &h)
 	if err != nil {
-		return Turn{}, err
+		return Turn{}, false, err
 	}
-	t := Turn{Op: h.Op, Account: h.Account, Model: h.Model, Carry: h.Carry}
+	t = Turn{Op: h.Op, Account: h.Account, Model: h.Model, Carry: h.Carry}
 	if len(body) == 0 {
-		return t, nil
+		return t, h.Short, nil
 	}
 	if t.Op == Embed {
 		t.Embed = new(EmbedRequest)
 		if err := json.Unmarshal(body, t.Embed); err != nil {
-			return Turn{}, &frameError{"embed request: " + err.Error()}
+			return Turn{}, false, &frameError{"embed request: " + err.Error()}
 		}
-		return t, nil
+		return t, h.Short, nil
 	}
 	t.Request, err = openresponses.ReadRequest(body)
-	return t, err
+	return t, h.Short, err
 }
 
 // appendUpReq returns the two parts of an UP_REQ payload.

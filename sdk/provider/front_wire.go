@@ -15,6 +15,7 @@ type dialogueHead struct {
 	Asked
 	Counts bool `json:"counts,omitempty"` // the Dialogue is a CountWriter
 	Embeds bool `json:"embeds,omitempty"` // the Dialogue is an EmbedWriter
+	Short  bool `json:"short,omitempty"`  // the plugin knows eventShort
 }
 
 // appendAccept appends an ACCEPT payload without the body.
@@ -46,7 +47,7 @@ func appendDialogue(d Dialogue) (head, body []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	head, err = withHead(dialogueHead{Asked: a, Counts: counts, Embeds: embeds})
+	head, err = withHead(dialogueHead{Asked: a, Counts: counts, Embeds: embeds, Short: true})
 	return head, body, err
 }
 

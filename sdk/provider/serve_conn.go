@@ -96,6 +96,7 @@ type serverConn struct {
 	front      Front
 	watcher    *watcher
 	scratch    []byte // an event being written
+	texts      *texts // of the exchange; nil when the gateway wants them all
 }
 
 // maxScratch is the longest scratch that is kept for the next event.
@@ -107,7 +108,7 @@ func (sc *serverConn) exchange(parent context.Context, req []byte) error {
 	defer cancel()
 	defer sc.watcher.watch(sc, cancel)()
 
-	turn, err := parseTurn(req)
+	turn, short, err := parseTurn(req)
 	if err != nil {
 		if _, broken := errors.AsType[*frameError](err); broken {
 			return err
@@ -136,6 +137,10 @@ func (sc *serverConn) exchange(parent context.Context, req []byte) error {
 	var h upHead
 	if err := json.Unmarshal(payload, &h); err != nil {
 		return &frameError{"head of reply: " + err.Error()}
+	}
+	sc.texts = nil
+	if short {
+		sc.texts = new(texts)
 	}
 	reply := &replyBody{r: sc.r, w: sc.w}
 	if err := sc.decode(ctx, turn.Op, ex, Reply{Status: h.Status, Header: h.Header, Body: reply}); err != nil {
@@ -192,7 +197,7 @@ func (sc *serverConn) decode(ctx context.Context, op Op, ex Exchange, r Reply) (
 		if err != nil {
 			return err
 		}
-		b := ev.AppendJSON(append(sc.scratch[:0], eventFlags(&ev)))
+		b := sc.texts.appendEvent(sc.scratch[:0], &ev)
 		if err := sc.w.frame(frameEvent, b); err != nil {
 			return err
 		}

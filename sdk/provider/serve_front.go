@@ -124,6 +124,7 @@ type input struct {
 	n     int       // length of its payload, as far as it was not read
 	ended bool      // the last frame of the input was begun
 	err   error     // what happened to the connection; nil as long as it goes on
+	texts texts
 }
 
 // next reads the head of the next frame of the input.
@@ -211,8 +212,8 @@ func (in *input) event() (ev openresponses.Event, err error) {
 	case in.t != frameIn || len(b) == 0:
 		return ev, in.broken(unexpected(in.t, "among events"))
 	}
-	if ev, err = openresponses.ParseEvent(b[1:]); err != nil {
-		return ev, in.broken(&frameError{"event: " + err.Error()})
+	if ev, err = in.texts.parseEvent(b); err != nil {
+		return ev, in.broken(err)
 	}
 	ev.More = in.r.follows(frameIn)
 	return ev, nil

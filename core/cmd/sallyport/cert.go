@@ -121,7 +121,7 @@ func writeCertificates(dir string, hosts []string, now time.Time) (fresh bool, e
 	if err := writeKey(filepath.Join(dir, leafKeyFile), key); err != nil {
 		return fresh, err
 	}
-	return fresh, writePEM(filepath.Join(dir, leafCertFile), "CERTIFICATE", der)
+	return fresh, writePEM(filepath.Join(dir, leafCertFile), "CERTIFICATE", der, 0o644)
 }
 
 func template(name string, now time.Time, life time.Duration) (*x509.Certificate, error) {
@@ -156,7 +156,7 @@ func makeAuthority(dir string, now time.Time) (*x509.Certificate, *ecdsa.Private
 	if err := writeKey(filepath.Join(dir, caKeyFile), key); err != nil {
 		return nil, nil, err
 	}
-	if err := writePEM(filepath.Join(dir, caCertFile), "CERTIFICATE", der); err != nil {
+	if err := writePEM(filepath.Join(dir, caCertFile), "CERTIFICATE", der, 0o644); err != nil {
 		return nil, nil, err
 	}
 	return readAuthority(dir)
@@ -201,16 +201,16 @@ func writeKey(path string, key *ecdsa.PrivateKey) error {
 	if err != nil {
 		return err
 	}
-	return writePEM(path, "EC PRIVATE KEY", der)
+	return writePEM(path, "EC PRIVATE KEY", der, 0o600)
 }
 
 // writePEM writes a file whole or not at all.
-func writePEM(path, kind string, der []byte) error {
+func writePEM(path, kind string, der []byte, mode fs.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".cert-*") // 0600
 	if err != nil {
 		return err
 	}
-	err = errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Sync(), f.Close())
+	err = errors.Join(pem.Encode(f, &pem.Block{Type: kind, Bytes: der}), f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -16,12 +16,13 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
+	"github.com/sallyport-gateway/sallyport/core/standing"
 )
 
 const clientToken = "dapi-canary-client-1618"
 
 // fakeGateway answers GET /me for a caller with these models.
-func fakeGateway(t *testing.T, me standing) string {
+func fakeGateway(t *testing.T, me myself) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/me" || r.Header.Get("Authorization") != "Bearer "+clientToken {
@@ -49,7 +50,7 @@ func newHome(t *testing.T) string {
 }
 
 func TestSetup(t *testing.T) {
-	home, gateway := newHome(t), fakeGateway(t, standing{Name: "alice@example.com", Models: models})
+	home, gateway := newHome(t), fakeGateway(t, myself{Name: "alice@example.com", Models: models})
 	settings := filepath.Join(home, ".claude", "settings.json")
 	args := []string{"setup", "claude", "--url", gateway, "--token", clientToken}
 
@@ -82,6 +83,25 @@ func TestSetup(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "has no model databricks-bb for alice@example.com; did you mean databricks-b?") {
 		t.Errorf("a model that is not there: exit code %d, %s%s", code, out, errs)
 	}
+	if b, err = os.ReadFile(settings); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs = command(t, "setup", "claude", "--undo", "--dry-run"); code != 0 || !strings.Contains(out, "would remove "+settings) {
+		t.Errorf("a dry undo: exit code %d, %s%s", code, out, errs)
+	}
+	if now, err := os.ReadFile(settings); err != nil || string(now) != string(b) {
+		t.Errorf("the dry undo has changed the file (%v):\n%s", err, now)
+	}
+	edited := strings.Replace(string(b), `"ANTHROPIC_MODEL": "databricks-bb"`, `"ANTHROPIC_MODEL": "mine"`, 1)
+	if err := os.WriteFile(settings, []byte(edited), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs = command(t, "setup", "claude", "--undo", "--dry-run"); code != 0 || !strings.Contains(out, "would leave as changed since: env.ANTHROPIC_MODEL\n") {
+		t.Errorf("a dry undo after a change: exit code %d, %s%s", code, out, errs)
+	}
+	if code, out, errs = command(t, args...); code != 0 {
+		t.Errorf("a setup after a change: exit code %d, %s%s", code, out, errs)
+	}
 	if code, out, errs = command(t, "setup", "claude", "--undo"); code != 0 || !strings.Contains(out, "removed "+settings) {
 		t.Errorf("undo: exit code %d, %s%s", code, out, errs)
 	}
@@ -94,7 +114,7 @@ func TestSetup(t *testing.T) {
 }
 
 func TestClientWrongUse(t *testing.T) {
-	home, gateway := newHome(t), fakeGateway(t, standing{Name: "alice@example.com"})
+	home, gateway := newHome(t), fakeGateway(t, myself{Name: "alice@example.com"})
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -104,15 +124,17 @@ func TestClientWrongUse(t *testing.T) {
 		{[]string{"setup", "cluade"}, 2, `unknown client "cluade"; did you mean "claude"?`},
 		{[]string{"setup", "claude", "codex"}, 2, `one client at a time: what is "codex"?`},
 		{[]string{"setup", "claude", "--url", "localhost:8080", "--token", "x"}, 2, "is no URL"},
+		{[]string{"me", "--url", gateway + "/anthropic", "--token", "x"}, 2, "has the path /anthropic: give scheme, host and port alone"},
 		{[]string{"setup", "claude", "--url", gateway, "--token", "x", "--helper", "y"}, 2, "--token or --helper, not both"},
-		{[]string{"setup", "claude", "--url", gateway, "--token", "wrong"}, 1, "status 401: The token is not known."},
+		{[]string{"setup", "claude", "--url", gateway, "--token", "wrong"}, 1, "the token is not good: ask an administrator"},
+		{[]string{"setup", "claude", "--url", gateway, "--token", "wrong", "--model", "m"}, 1, "the token is not good"},
 		{[]string{"setup", "claude", "--url", gateway, "--token", clientToken}, 1, "alice@example.com may use no model"},
 		{[]string{"setup", "claude", "--url", gateway}, 1, "there is no token for " + gateway},
 		{[]string{"setup", "claude", "--url", gateway, "--token", clientToken, "--model", "m", "--profile", "p"}, 1, "Claude Code has no profiles"},
-		{[]string{"launch", "cursor"}, 2, `unknown client "cursor"`},
+		{[]string{"launch", "cursor"}, 2, "Cursor cannot be started for one run: use `sallyport setup cursor`"},
 		{[]string{"launch", "claude", "-p"}, 2, "unknown shorthand flag"},
 		{[]string{"launch", "claude", "doctor"}, 2, "put the arguments of Claude Code behind --: sallyport launch claude -- doctor"},
-		{[]string{"me", "--url", gateway, "--token", "wrong"}, 1, "status 401"},
+		{[]string{"me", "--url", gateway, "--token", "wrong"}, 1, "status 401: The token is not known."},
 		{[]string{"token"}, 2, "there is no token to print: set SALLYPORT_TOKEN, or give --file"},
 		{[]string{"token", "--file", filepath.Join(home, "none")}, 1, "no such file"},
 		{[]string{"cert", "--host", "https://x"}, 2, "leave out scheme and port"},
@@ -156,7 +178,7 @@ func launchFake(t *testing.T, agent, home, stdin string) (*exec.Cmd, *strings.Bu
 		t.Fatal(err)
 	}
 	cmd := exec.Command(gatewaytest.Program(t), "launch", agent, "--model", "databricks-b", "--", "-x", "a b")
-	cmd.Env = []string{"HOME=" + home, "PATH=" + bin + ":/usr/bin:/bin", urlVar + "=" + fakeGateway(t, standing{Models: models}), tokenVar + "=" + clientToken, "ANTHROPIC_API_KEY=sk-old"}
+	cmd.Env = []string{"HOME=" + home, "PATH=" + bin + ":/usr/bin:/bin", urlVar + "=" + fakeGateway(t, myself{Models: models}), tokenVar + "=" + clientToken, "ANTHROPIC_API_KEY=sk-old"}
 	out := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, out
 	if stdin != "" {
@@ -259,6 +281,10 @@ func TestLocalGateway(t *testing.T) {
 		t.Errorf("reload without a gateway: exit code %d, %s", code, errs)
 	}
 	p := gatewaytest.Serve(t, file)
+	// It is asked for the address that it listens on, which the file does not name.
+	if code, out, errs := command(t, "me", "-c", file); code != 0 || !strings.Contains(out, " (administrator) at http://127.0.0.1:") || strings.Contains(out, ":0\n") {
+		t.Errorf("me: exit code %d, %s%s", code, out, errs)
+	}
 	if code, out, errs := command(t, "reload", "-c", file); code != 0 || !strings.Contains(out, "has read its configuration again") {
 		t.Errorf("reload: exit code %d, %s%s", code, out, errs)
 	}
@@ -291,10 +317,12 @@ func TestStandingText(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	soon := now.Add(90 * time.Second)
-	s := standing{Name: "alice@example.com", Groups: []string{"analysts"}, Models: models,
-		Limits: []myLimit{{Model: "databricks-b", Scope: "group analysts", Window: "minute", Requests: &allowance{60, 3, 57}, Tokens: &allowance{400000, 1200, 398800}, Count: []string{"input", "output"}, Resets: &soon},
-			{Model: "databricks-b", Scope: "all traffic", Op: "count_tokens", Window: "hour", Requests: &allowance{5, 5, 0}}},
-		Budgets: []myBudget{{Scope: "user alice@example.com", Period: "month", USD: 300, Spent: 0.0042, Left: 299.9958, Blocks: true, Resets: soon}, {Scope: "group analysts", Period: "day", USD: 5, Spent: 6, Resets: soon}}}
+	s := myself{Name: "alice@example.com", Groups: []string{"analysts"}, Models: models, Standing: standing.Standing{
+		Limits: []standing.Limit{{Model: "databricks-b", Scope: "group analysts", Per: "minute", Requests: &standing.Amount{Limit: 60, Used: 3, Left: 57},
+			Tokens: &standing.Amount{Limit: 400000, Used: 1200, Left: 398800}, Count: []string{"input", "output"}, Resets: &soon},
+			{Model: "databricks-b", Scope: "all traffic", Op: "count_tokens", Per: "hour", Requests: &standing.Amount{Limit: 5, Used: 5}}},
+		Budgets: []standing.Budget{{Scope: "user alice@example.com", Per: "month", USD: 300, Spent: 0.0042, Left: 299.9958, Then: "block", Resets: soon},
+			{Scope: "group analysts", Per: "day", USD: 5, Spent: 6, Then: "alert", Resets: soon}}}}
 	var b strings.Builder
 	if err := s.write(&b, "http://gw", now); err != nil {
 		t.Fatal(err)
@@ -367,7 +395,7 @@ func TestCert(t *testing.T) {
 		t.Errorf("got the files %v (%v)", files, err)
 	}
 	for _, f := range files {
-		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != map[string]os.FileMode{"ca.pem": 0o644, "cert.pem": 0o644, "ca-key.pem": 0o600, "key.pem": 0o600}[f.Name()] {
 			t.Errorf("%s has the mode %v (%v)", f.Name(), info.Mode(), err)
 		}
 	}

@@ -90,6 +90,10 @@ func checkCommand() *cobra.Command {
 		for _, line := range append(cfg.MissingSecrets(), warnings...) {
 			fmt.Fprintln(out, "warning:", line)
 		}
+		if *file == "" {
+			fmt.Fprintln(out, "no file was named: the built-in configuration is valid; check a file with --config FILE")
+			return nil
+		}
 		fmt.Fprintln(out, "the configuration is valid")
 		return nil
 	}

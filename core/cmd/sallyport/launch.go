@@ -33,6 +33,9 @@ func launchCommand() *cobra.Command {
 		}
 		a, err := agentArg(own, names)
 		if err != nil {
+			if known, ok := client.Named(a.Name); ok {
+				return usageError{fmt.Errorf("%s cannot be started for one run: use `sallyport setup %s`", known.Title, known.Name)}
+			}
 			return err
 		}
 		if len(own) > 1 {
@@ -46,7 +49,7 @@ func launchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		g, err := flags.gateway(cmd.InOrStdin())
+		g, err := flags.gateway(cmd.Context(), cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -55,7 +58,7 @@ func launchCommand() *cobra.Command {
 			return err
 		}
 		if note != "" {
-			fmt.Fprintln(cmd.ErrOrStderr(), "sallyport:", note)
+			fmt.Fprintln(cmd.ErrOrStderr(), "sallyport: warning:", note+"; starting anyway")
 		}
 		g.Model, g.Small = name, *small
 		l, err := client.Setup{Agent: a, Gateway: g, Place: place}.Launch(theirs)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,8 @@ func localFlag(*cobra.Command) *string { return new(string) }
 
 func withLocal(*cobra.Command, string, func(querier) error) error { return errNoLocal }
 
-func localGateway(string) (address, tokenFile string, err error) { return "", "", errNoLocal }
+func localGateway(context.Context, string) (address, tokenFile string, err error) {
+	return "", "", errNoLocal
+}
 
 func reloadLocal(*cobra.Command, string) (reloaded, error) { return reloaded{}, errNoLocal }

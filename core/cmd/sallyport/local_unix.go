@@ -3,12 +3,13 @@
 package main
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -58,25 +59,28 @@ func withData(cmd *cobra.Command, file string, f func(gateway.Data) error) error
 
 // localGateway is the URL of the gateway of the configuration and the file
 // with its administrator's token, when it runs.
-func localGateway(file string) (address, tokenFile string, err error) {
+func localGateway(ctx context.Context, file string) (address, tokenFile string, err error) {
 	cfg, err := readConfig(file)
 	if err != nil {
 		return "", "", err
 	}
-	if _, err := gateway.Control(cfg.Data.Dir); err != nil {
+	running, err := gateway.Control(cfg.Data.Dir)
+	if err != nil {
 		return "", "", fmt.Errorf("no gateway runs over %s: start one with `sallyport serve`, or name another one with %s and %s", cfg.Data.Dir, urlVar, tokenVar)
 	}
-	scheme, at := "http", cfg.Listen.Address
-	if cfg.Listen.TLS.Cert != "" {
-		scheme = "https"
+	// It is asked, and not its configuration: an address may come from --listen,
+	// and a token goes only to the gateway that it is of.
+	if address, err = running.URL(ctx); err != nil {
+		return "", "", fmt.Errorf("the URL of the gateway over %s: %w", cfg.Data.Dir, err)
 	}
-	if host, port, err := net.SplitHostPort(at); err == nil {
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			at = net.JoinHostPort("127.0.0.1", port)
+	if u, err := url.Parse(address); err == nil {
+		if ip := net.ParseIP(u.Hostname()); u.Hostname() == "" || ip != nil && ip.IsUnspecified() {
+			u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+			address = u.String()
 		}
 	}
 	tokenFile, err = filepath.Abs(filepath.Join(cfg.Data.Dir, adminToken))
-	return cmp.Or(cfg.PublicURL, scheme+"://"+at), tokenFile, err
+	return address, tokenFile, err
 }
 
 // reloadLocal has the gateway of the configuration read it again.

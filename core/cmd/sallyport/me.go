@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sallyport-gateway/sallyport/core/standing"
 )
 
-// standing is what the gateway says of a caller.
-type standing struct {
-	Name    string     `json:"name"`
-	Kind    string     `json:"kind"`
-	Admin   bool       `json:"admin"`
-	Groups  []string   `json:"groups"`
-	Models  []myModel  `json:"models"`
-	Limits  []myLimit  `json:"limits"`
-	Budgets []myBudget `json:"budgets"`
+// myself is what the gateway says of a caller.
+type myself struct {
+	Name   string    `json:"name"`
+	Kind   string    `json:"kind"`
+	Admin  bool      `json:"admin"`
+	Groups []string  `json:"groups"`
+	Models []myModel `json:"models"`
+	standing.Standing
 }
 
 type myModel struct {
@@ -30,34 +31,7 @@ type myModel struct {
 	Aliases  []string `json:"aliases"`
 }
 
-type myLimit struct {
-	Model    string     `json:"model"`
-	Scope    string     `json:"scope"`
-	Op       string     `json:"op"`
-	Window   string     `json:"window"`
-	Count    []string   `json:"count"`
-	Requests *allowance `json:"requests"`
-	Tokens   *allowance `json:"tokens"`
-	Resets   *time.Time `json:"resets"`
-}
-
-type allowance struct {
-	Limit int64 `json:"limit"`
-	Used  int64 `json:"used"`
-	Left  int64 `json:"left"`
-}
-
-type myBudget struct {
-	Scope  string    `json:"scope"`
-	Period string    `json:"period"`
-	USD    float64   `json:"usd"`
-	Spent  float64   `json:"spent"`
-	Left   float64   `json:"left"`
-	Blocks bool      `json:"blocks"`
-	Resets time.Time `json:"resets"`
-}
-
-func (s standing) names() []string {
+func (s myself) names() []string {
 	var out []string
 	for _, m := range s.Models {
 		out = append(out, m.Name)
@@ -75,7 +49,7 @@ func meCommand() *cobra.Command {
 	flags := addGatewayFlags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print the gateway's answer as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		g, err := flags.gateway(cmd.InOrStdin())
+		g, err := flags.gateway(cmd.Context(), cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -87,7 +61,7 @@ func meCommand() *cobra.Command {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", raw)
 			return err
 		}
-		var s standing
+		var s myself
 		if err := askMe(cmd.Context(), g, &s); err != nil {
 			return err
 		}
@@ -97,7 +71,7 @@ func meCommand() *cobra.Command {
 }
 
 // write prints s for people; now is what times are told from.
-func (s standing) write(out io.Writer, address string, now time.Time) error {
+func (s myself) write(out io.Writer, address string, now time.Time) error {
 	who := s.Name
 	if s.Admin {
 		who += " (administrator)"
@@ -111,16 +85,16 @@ func (s standing) write(out io.Writer, address string, now time.Time) error {
 		fmt.Fprintln(w, "\nBUDGET\tUSD\tSPENT\tLEFT\tWHEN SPENT\tRESETS")
 		for _, b := range s.Budgets {
 			then := "calls go on"
-			if b.Blocks {
+			if b.Then == "block" {
 				then = "calls are refused"
 			}
-			fmt.Fprintf(w, "%s per %s\t%s\t%s\t%s\t%s\t%s\n", b.Scope, b.Period, money(b.USD), money(b.Spent), money(b.Left), then, reset(b.Resets, now))
+			fmt.Fprintf(w, "%s per %s\t%s\t%s\t%s\t%s\t%s\n", b.Scope, b.Per, money(b.USD), money(b.Spent), money(b.Left), then, reset(b.Resets, now))
 		}
 	}
 	if len(s.Limits) > 0 {
 		fmt.Fprintln(w, "\nLIMIT\tMODEL\tWHAT\tALLOWED\tUSED\tLEFT\tRESETS")
 		for _, l := range s.Limits {
-			line := func(what string, a *allowance) {
+			line := func(what string, a *standing.Amount) {
 				if a == nil {
 					return
 				}
@@ -131,7 +105,7 @@ func (s standing) write(out io.Writer, address string, now time.Time) error {
 				if l.Resets != nil {
 					resets = reset(*l.Resets, now)
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d per %s\t%d\t%d\t%s\n", l.Scope, l.Model, what, a.Limit, l.Window, a.Used, a.Left, resets)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d per %s\t%d\t%d\t%s\n", l.Scope, l.Model, what, a.Limit, l.Per, a.Used, a.Left, resets)
 			}
 			line("requests", l.Requests)
 			tokens := "tokens"

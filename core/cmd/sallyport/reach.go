@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +100,9 @@ func (g remote) do(ctx context.Context, method, path string, in, out any) error 
 	req.Header.Set("Authorization", "Bearer "+g.token)
 	req.Header.Set("User-Agent", "sallyport/"+version)
 	resp, err := http.DefaultClient.Do(req)
+	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("the certificate of %s: %w; with an authority of your own, name its certificate: SSL_CERT_FILE=ca.pem for sallyport and Codex on Linux, NODE_EXTRA_CA_CERTS=ca.pem for the agents that run on Node; elsewhere sallyport takes those that the system trusts", g.url, unknown)
+	}
 	if err != nil {
 		return fmt.Errorf("the gateway does not answer: %w", err)
 	}

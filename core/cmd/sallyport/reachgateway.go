@@ -39,12 +39,12 @@ func addGatewayFlags(cmd *cobra.Command) gatewayFlags {
 }
 
 // gateway is the one that the flags name; Model is empty.
-func (g gatewayFlags) gateway(stdin io.Reader) (client.Gateway, error) {
+func (g gatewayFlags) gateway(ctx context.Context, stdin io.Reader) (client.Gateway, error) {
 	var out client.Gateway
 	address, local := cmp.Or(*g.url, os.Getenv(urlVar)), ""
 	if *g.url == "" && *g.file != "" || address == "" {
 		var err error
-		if address, local, err = localGateway(*g.file); err != nil {
+		if address, local, err = localGateway(ctx, *g.file); err != nil {
 			return out, err
 		}
 	}
@@ -93,15 +93,28 @@ func askMe(ctx context.Context, g client.Gateway, out any) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return remote{g.URL, token}.do(ctx, http.MethodGet, "/me", nil, out)
+	err = remote{g.URL, token}.do(ctx, http.MethodGet, "/me", nil, out)
+	if r, ok := errors.AsType[refusal](err); ok && r.status == http.StatusUnauthorized {
+		err = fmt.Errorf("%w: %w", errToken, err)
+	}
+	return err
 }
+
+// errToken is a token that the gateway refuses.
+var errToken = errors.New("the token is not good: ask an administrator of the gateway for one (`sallyport token create`)")
+
+// demoModel is the model of the built-in configuration.
+const demoModel = "databricks-demo"
 
 // chooseModel finds the model that an agent is to use: the one asked for, or
 // the first that speaks the agent's dialect itself, or the first. What should be known about
 // it is a note.
 func chooseModel(ctx context.Context, a client.Agent, g client.Gateway, asked string) (name, note string, err error) {
-	var s standing
+	var s myself
 	if err := askMe(ctx, g, &s); err != nil {
+		if errors.Is(err, errToken) {
+			return "", "", err
+		}
 		if asked == "" {
 			return "", "", fmt.Errorf("which model? give --model; the gateway could not be asked what there is: %w", err)
 		}
@@ -123,5 +136,8 @@ func chooseModel(ctx context.Context, a client.Agent, g client.Gateway, asked st
 	if i := slices.IndexFunc(s.Models, func(m myModel) bool { return slices.Contains(m.Native, a.Surface) }); i >= 0 {
 		return s.Models[i].Name, "", nil
 	}
-	return s.Models[0].Name, "", nil
+	if name = s.Models[0].Name; name == demoModel {
+		note = demoModel + " is a set of rules, not a language model: it shows that the gateway works, and cannot do an agent's work; name another model with --model once there is one"
+	}
+	return name, note, nil
 }

@@ -212,6 +212,11 @@ func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (to
 	return token, true, nil
 }
 
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // greet prints what a newcomer needs for a first request.
 func greet(w io.Writer, cfg *config.Config, url, token string) {
 	about := "Ask the demo model about the sample table of customer reviews:"
@@ -224,6 +229,10 @@ func greet(w io.Writer, cfg *config.Config, url, token string) {
 		token = "<token>"
 		fmt.Fprintln(w, "\nThe configuration has no administrator; make a token with `sallyport token create --principal NAME`.")
 	}
+	trust := ""
+	if ca := filepath.Join(filepath.Dir(cfg.Listen.TLS.Cert), caCertFile); cfg.Listen.TLS.Cert != "" && isFile(ca) { // of `sallyport cert`
+		trust = " --cacert '" + ca + "'"
+	}
 	fmt.Fprintf(w, `
 Sallyport is ready.
 
@@ -232,12 +241,12 @@ Sallyport is ready.
 
 %[3]s
 
-  curl -s %[1]s/ai-gateway/mlflow/v1/responses \
+  curl -s%[5]s %[1]s/ai-gateway/mlflow/v1/responses \
     -H "Authorization: Bearer %[2]s" \
     -H "Content-Type: application/json" \
     -d '%[4]s'
 
 Stop with Ctrl-C.
 
-`, url, token, about, body)
+`, url, token, about, body, trust)
 }

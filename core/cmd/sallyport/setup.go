@@ -54,7 +54,7 @@ func setupCommand() *cobra.Command {
 	model := cmd.Flags().String("model", "", "`name` of the model (default: the first you may use that speaks the agent's dialect)")
 	small := cmd.Flags().String("small-model", "", "`name` of a model for titles and other small work (default: the same)")
 	profile := cmd.Flags().String("profile", "", "write a profile of that `name` in place of the default (Codex)")
-	dry := cmd.Flags().Bool("dry-run", false, "print what would change, and change nothing")
+	dry := cmd.Flags().Bool("dry-run", false, "print what would change, with --undo too, and change nothing")
 	project := cmd.Flags().Bool("project", false, "write the file of the project in the working directory, which holds no token")
 	undo := cmd.Flags().Bool("undo", false, "take back what an earlier setup wrote")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -70,9 +70,9 @@ func setupCommand() *cobra.Command {
 			return err
 		}
 		if *undo {
-			return undoSetup(cmd, place, a, *project)
+			return undoSetup(cmd, place, a, *project, *dry)
 		}
-		g, err := flags.gateway(cmd.InOrStdin())
+		g, err := flags.gateway(cmd.Context(), cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -122,17 +122,26 @@ func again(a client.Agent, project bool) string {
 	return s
 }
 
-func undoSetup(cmd *cobra.Command, place client.Place, a client.Agent, project bool) error {
-	done, err := client.Undo(place, a, project)
+func undoSetup(cmd *cobra.Command, place client.Place, a client.Agent, project, dry bool) error {
+	done, err := client.Undo(place, a, project, dry)
 	out := cmd.OutOrStdout()
+	told := func(did, would string) string {
+		if dry {
+			return would
+		}
+		return did
+	}
 	for _, d := range done {
 		switch {
 		case d.Removed:
-			fmt.Fprintln(out, "removed", d.Path)
+			fmt.Fprintln(out, told("removed", "would remove"), d.Path)
 		case d.Merged:
-			fmt.Fprintf(out, "took out of %s what setup had written; it was changed since, and the changes stay\n", d.Path)
+			fmt.Fprintf(out, "%s of %s what setup had written; it was changed since, and the changes stay\n", told("took out", "would take out"), d.Path)
+			if len(d.Kept) > 0 {
+				fmt.Fprintf(out, "%s as changed since: %s\n", told("left", "would leave"), strings.Join(d.Kept, ", "))
+			}
 		default:
-			fmt.Fprintln(out, "restored", d.Path)
+			fmt.Fprintln(out, told("restored", "would restore"), d.Path)
 		}
 	}
 	if errors.Is(err, client.ErrNotSetUp) {
