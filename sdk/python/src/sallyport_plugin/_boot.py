@@ -74,8 +74,8 @@ def _describe(plugin):
 def _serve(plugin):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the gateway's terminal is the gateway's to handle
     _threads.prepare()
+    _log.to_stderr()  # before the first line that _Stdout reads
     stdout = _Stdout()
-    _log.to_stderr()
     versions = [v.strip() for v in os.environ.get("PLUGIN_PROTOCOL_VERSIONS", str(PROTOCOL)).split(",")]
     if str(PROTOCOL) not in versions:
         sys.exit("this plugin speaks protocol %d, the gateway %s; update one of them" % (PROTOCOL, ", ".join(versions)))
