@@ -248,6 +248,7 @@ func (a *API) drained(w http.ResponseWriter, r *http.Request, gone bool, fail fu
 	}
 	end := time.Now().Add(drainFor)
 	buf := make([]byte, 32<<10)
+	read, raw := r.Body.Read, connOf(r)
 	for left := drainMax; left > 0; {
 		deadline := time.Now().Add(drainIdle)
 		if deadline.After(end) {
@@ -256,8 +257,14 @@ func (a *API) drained(w http.ResponseWriter, r *http.Request, gone bool, fail fu
 		if rc.SetReadDeadline(deadline) != nil {
 			return
 		}
-		n, err := r.Body.Read(buf)
+		n, err := read(buf)
 		left -= n
+		if errors.Is(err, os.ErrDeadlineExceeded) && raw != nil {
+			// A chunked body that was stopped once gives the same error for ever.
+			// What is on the connection is of no more use, so it is read as it is.
+			read, raw = raw.Read, nil
+			continue
+		}
 		if err != nil {
 			break
 		}
