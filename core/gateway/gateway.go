@@ -298,6 +298,9 @@ func (g *Gateway) Close() error {
 	g.backups.Lock() // one that is being made ends with the control socket
 	defer g.backups.Unlock()
 	var errs []error
+	if g.limits != nil { // its alerts go out as the current generation says
+		errs = append(errs, g.limits.Close())
+	}
 	if gen := g.current.Load(); gen != nil {
 		gen.leave()
 		g.generations.Wait()
@@ -306,9 +309,6 @@ func (g *Gateway) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		errs = append(errs, g.plugins.Close(ctx))
-	}
-	if g.limits != nil {
-		errs = append(errs, g.limits.Close())
 	}
 	errs = append(errs, g.closeTables())
 	if g.access != nil {
