@@ -197,7 +197,7 @@ func (b *budget) acquire(ctx context.Context, s *share, n, total int64, wait tim
 	} else if !b.take(w) {
 		b.small = append(b.small, w)
 	}
-	if !b.looking && len(b.large) > 0 {
+	if !b.looking && len(b.small)+len(b.large) > 0 {
 		b.looking = true
 		time.AfterFunc(patience/2, b.look)
 	}
@@ -248,10 +248,14 @@ func (b *budget) done(u *upload) {
 func (b *budget) look() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.looking = len(b.large) > 0; !b.looking {
+	if b.looking = len(b.small)+len(b.large) > 0; !b.looking {
 		return
 	}
 	room := len(b.heads()) > 0 // it marks all that wait
+	for _, w := range b.small {
+		w.share.account.pass = b.passes
+		room = room || b.entitled(w)
+	}
 	now := time.Now()
 	for u := range b.reading {
 		if a := u.share.account; (room || a.pass == b.passes) && u.stalled(now) {
