@@ -5,6 +5,9 @@ GO    ?= go
 
 # The SQL engine is C++ and needs a C++ compiler, as does the race detector.
 CXX_OK  := $(shell command -v g++ >/dev/null 2>&1 && echo yes)
+# The guests of code execution are compiled by a compiler that pip fetches, from
+# sources packed by xz.
+PIP_OK  := $(shell (pip3 --version || pip --version || python3 -m pip --version) >/dev/null 2>&1 && command -v xz >/dev/null 2>&1 && echo yes)
 PLUGINS := $(notdir $(patsubst %/,%,$(wildcard plugins/*/)))
 PUREGO  := $(filter-out engine-duckdb,$(PLUGINS))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -13,6 +16,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 PACKAGES := $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 # Those that wait longest are started first.
 LONGEST := ./sdk/conformance ./core/gateway ./core/gatewaytest ./core/cmd/sallyport ./core/router ./core/pluginhost ./core/delta ./sdk/plugintest
+# What tests are told of what was built.
+BUILT := SALLYPORT_BUILT=1 SALLYPORT_GUESTS=$(CURDIR)/bin/guests
 # Only Linux can confine the bundled plugins while they are asked what they are.
 UNCONFINED := $(if $(filter Linux,$(shell uname -s)),,--unconfined)
 
@@ -34,8 +39,20 @@ ifneq ($(CXX_OK),yes)
 	fi
 endif
 
+.PHONY: fetcher
+fetcher:
+ifneq ($(PIP_OK),yes)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing what the guests of code execution need from Debian: apt-get install python3-pip xz-utils"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip xz-utils >/dev/null; \
+	else \
+	  echo "No pip or no xz: models can run no programs in Python and SQL."; \
+	  echo "Install them with:  sudo apt-get install -y python3-pip xz-utils   and run make again."; \
+	fi
+endif
+
 .PHONY: build
-build: compiler ## build bin/sallyport and bin/plugins/*
+build: compiler fetcher ## build bin/sallyport, bin/plugins/* and bin/guests/*
 	@mkdir -p bin/plugins
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/sallyport ./core/cmd/sallyport
 	CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/sallyport-confine ./core/cmd/sallyport-confine
@@ -48,6 +65,7 @@ build: compiler ## build bin/sallyport and bin/plugins/*
 	  echo "built without the SQL engine (no C++ compiler; see above)"; \
 	fi
 	@bin/sallyport plugin add --quiet --yes $(UNCONFINED) --to bin/plugins bin/plugins/* # writes bin/plugins/plugins.lock
+	@$(GO) run ./sandbox/guests/make -out bin/guests || echo "some interpreters for code execution are missing (see above); all else works"
 
 .PHONY: run
 run: build ## build, start with the built-in defaults, print URL, token and a first request (LISTEN=host:port for another port)
@@ -56,12 +74,13 @@ run: build ## build, start with the built-in defaults, print URL, token and a fi
 .PHONY: test
 test: build ## all fast tests, with the race detector
 	@command -v g++ >/dev/null 2>&1 || { echo "make test needs a C++ compiler: sudo apt-get install -y g++"; exit 1; }
-	SALLYPORT_BUILT=1 $(GO) test -race -p $(PACKAGES) $(LONGEST) ./...
+	$(BUILT) $(GO) test -race -p $(PACKAGES) $(LONGEST) ./...
 
 .PHONY: check
 check: ## formatting, vet, static analysis, other platforms
-	@test -z "$$(gofmt -l core plugins sdk examples)" || { echo "not gofmt'ed:"; gofmt -l core plugins sdk examples; exit 1; }
+	@test -z "$$(gofmt -l core plugins sandbox sdk examples)" || { echo "not gofmt'ed:"; gofmt -l core plugins sandbox sdk examples; exit 1; }
 	$(GO) vet ./...
+	GOOS=wasip1 GOARCH=wasm $(GO) vet ./sandbox/guests/shell/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./core/cmd/sallyport ./core/cmd/sallyport-confine
@@ -70,11 +89,11 @@ check: ## formatting, vet, static analysis, other platforms
 
 .PHONY: e2e
 e2e: build ## the real client programs and third-party plugins against a running gateway (downloads them)
-	SALLYPORT_BUILT=1 $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./examples/plugins ./core/gatewaytest ./core/delta ./core/backup
+	$(BUILT) $(GO) test -tags e2e -count=1 -timeout 30m ./examples/clients ./examples/plugins ./core/gatewaytest ./core/delta ./core/backup
 
 .PHONY: bench
 bench: build ## speed: CPU per operation and ratios against a direct call; memory over 10 minutes of load (SALLYPORT_SOAK=1m for less)
-	SALLYPORT_BUILT=1 SALLYPORT_SOAK=$(or $(SALLYPORT_SOAK),10m) $(GO) test -run '^$$' -bench . -benchmem -timeout 90m ./...
+	$(BUILT) SALLYPORT_SOAK=$(or $(SALLYPORT_SOAK),10m) $(GO) test -run '^$$' -bench . -benchmem -timeout 90m ./...
 
 .PHONY: clean
 clean: ## remove what was built; data stays

@@ -50,6 +50,7 @@ type Config struct {
 	// gateway's user may. macOS needs it.
 	Unconfined string           `yaml:"unconfined"`
 	Launcher   string           `yaml:"-"` // the program that confines plugins, not of the file; sallyport-confine beside the binary if empty
+	Worker     string           `yaml:"-"` // the program that runs models' programs, not of the file; this one if empty
 	Dev        []pluginhost.Dev `yaml:"-"` // plugins under development, not of the file: serve --dev
 
 	Providers map[string]router.Provider `yaml:"providers"`
@@ -71,7 +72,7 @@ type Config struct {
 	Listeners []Listener             `yaml:"listeners"` // more addresses, which carry some surfaces only
 	Budgets   []ratelimit.Budget     `yaml:"budgets"`   // how much models may cost
 
-	CodeExecution CodeExecution         `yaml:"code_execution"`
+	CodeExecution CodeExecution         `yaml:"code_execution"` // programs that models write
 	Connections   map[string]Connection `yaml:"connections"`
 
 	dir  string // relative paths resolve against it
@@ -145,11 +146,6 @@ func scalarOr(n ast.Node, text *string, rest any) error {
 		return yaml.NodeToValue(n, text)
 	}
 	return yaml.NodeToValue(n, rest, yaml.Strict())
-}
-
-// CodeExecution says when the model is offered the code sandbox.
-type CodeExecution struct {
-	Offer string `yaml:"offer"` // always, with_hosted_tools, never
 }
 
 // Connection is a service reached by MCP.
@@ -307,6 +303,7 @@ func (c *Config) finish() error {
 		bad("providers, models: a gateway needs at least one of each")
 	}
 	secret.Each(c, func(_ string, v secret.Value) { v.Anchor(c.dir) })
+	c.checkCode(bad)
 	c.checkLater(bad)
 	c.Tools = c.Tools.WithDefaults()
 	for _, err := range []error{c.routes().Validate(), c.Limits().Validate(), c.Surfaces.Validate(), c.Tools.Validate(), c.Access.Validate(), c.Catalog.Validate()} {
@@ -365,7 +362,6 @@ func (c *Config) checkTLS(bad func(string, ...any), key string, t *TLS) {
 
 // checkLater checks the keys of parts that are not in force yet.
 func (c *Config) checkLater(bad func(string, ...any)) {
-	oneOf(bad, "code_execution.offer", c.CodeExecution.Offer, "", "always", "with_hosted_tools", "never")
 	for name, v := range c.Connections {
 		oneOf(bad, "connections."+name+".type", v.Type, "mcp")
 		oneOf(bad, "connections."+name+".transport", v.Transport, "http", "sse", "stdio")
@@ -394,7 +390,6 @@ func (c *Config) NotInForce() []string {
 			lines = append(lines, what+": checked, but not in force yet")
 		}
 	}
-	add(c.CodeExecution.Offer != "" && c.CodeExecution.Offer != "never", "code_execution")
 	add(len(c.Connections) > 0, "connections")
 	return lines
 }

@@ -56,13 +56,13 @@ func TestContract(t *testing.T) {
 		t.Errorf("got administrator %q", c.Administrator())
 	}
 	inert := strings.Join(c.NotInForce(), "\n")
-	for _, key := range []string{"code_execution", "connections"} {
+	for _, key := range []string{"connections"} {
 		if !strings.Contains(inert, key) {
 			t.Errorf("NotInForce does not name %q:\n%s", key, inert)
 		}
 	}
-	if strings.Contains(inert, "tools") {
-		t.Errorf("NotInForce names tools:\n%s", inert)
+	if strings.Contains(inert, "tools") || strings.Contains(inert, "code_execution") {
+		t.Errorf("NotInForce names tools or code_execution:\n%s", inert)
 	}
 	missing := strings.Join(c.MissingSecrets(), "\n")
 	if !strings.Contains(missing, "SALLYPORT_TEST_NO_SUCH_VARIABLE") {
@@ -93,6 +93,14 @@ func TestParseRefuses(t *testing.T) {
 		{least + "public_url: gateway\n", "public_url"},
 		{least + "data: {state: mysql://x}\n", "data.state"},
 		{strings.Replace(least, "key", "", 1) + "code_execution: {offer: sometimes}\n", `"sometimes" is not one of always, with_hosted_tools, never`},
+		{least + "code_execution: {offfer: never}\n", `did you mean "offer"?`},
+		{least + "code_execution: {languages: [python, ruby]}\n", `code_execution.languages: "ruby" is not one of python, sql, shell`},
+		{least + "code_execution: {languages: [sql, sql]}\n", `"sql" is there twice`},
+		{least + "code_execution: {workers: -1}\n", "code_execution.workers"},
+		{least + "code_execution: {limits: {wal: 3s}}\n", `did you mean "wall"?`},
+		{least + "code_execution: {limits: {wall: 5m}}\n", "code_execution.limits.wall"},
+		{least + "code_execution: {limits: {memory: 1000}}\n", "code_execution.limits.memory"},
+		{least + "code_execution: {limits: {output: -1}}\n", "code_execution.limits.output: must not be negative"},
 		{least + "connections: {x: {type: mcp, transport: http}}\n", "connections.x.url: is missing"},
 		{least + "tools: {weather: {targets: {api: {url: x, timeout: 3s}}}}\n", `did you mean "timeouts"?`},
 		{least + "tools: {weather: {targets: {api: {url: \"https://h\", key: sk-very-secret}}}}\n", "{env: NAME}"},

@@ -39,22 +39,40 @@ type Body struct {
 	left   int64
 	err    error // what every further Read gives
 
-	// A Read that waits says until when; the timer looks now and then. To move
-	// the timer for each piece of a stream would cost more than to read it.
-	until atomic.Int64  // on the clock of started; 0 while nobody waits
-	step  time.Duration // how often the timer looks while nobody waits
+	// Who waits says until when; the timer looks now and then. To move the timer
+	// for each piece of a stream would cost more than to read it.
+	until atomic.Int64 // on the clock of started; 0 while nobody waits
+	step  atomic.Int64 // how often the timer looks while nobody waits
+	head  atomic.Bool  // the head is waited for: the timer ends that
 	timer *time.Timer
 }
 
 // started is where the clock of Body.until begins.
 var started = time.Now()
 
+// await makes the Body of an answer that is asked for now, and bounds the wait
+// for its head.
+func (a *Account) await(parent, ctx context.Context, cancel context.CancelCauseFunc) *Body {
+	b := &Body{acc: a, parent: parent, ctx: ctx, cancel: cancel, idle: a.idle, left: a.maxBody}
+	b.step.Store(int64(min(a.idle, 100*time.Millisecond)))
+	b.head.Store(true)
+	b.timer = time.AfterFunc(a.firstByte, b.look)
+	return b
+}
+
+// answered ends the wait for the head, and reports whether it came in time.
+func (b *Body) answered() bool { return b.head.CompareAndSwap(true, false) }
+
 // open prepares the body of res for reading. Its first byte may take as long
 // as wait: services send a head at once and then think.
-func (a *Account) open(parent, ctx context.Context, cancel context.CancelCauseFunc, res *http.Response, wait time.Duration) (*Body, error) {
-	b := &Body{acc: a, parent: parent, ctx: ctx, cancel: cancel, raw: res.Body, src: res.Body, idle: a.idle, wait: max(wait, time.Millisecond), left: a.maxBody}
-	b.step = min(a.idle, max(b.wait, 100*time.Millisecond))
-	b.timer = time.AfterFunc(b.step, b.look)
+func (b *Body) open(res *http.Response, wait time.Duration) error {
+	a := b.acc
+	b.raw, b.src, b.wait = res.Body, res.Body, max(wait, time.Millisecond)
+	step := min(a.idle, max(b.wait, 100*time.Millisecond))
+	b.step.Store(int64(step))
+	if step < wait { // else the timer is early enough as it is
+		b.timer.Reset(step)
+	}
 	enc := strings.ToLower(strings.TrimSpace(strings.Join(res.Header.Values("Content-Encoding"), ",")))
 	switch enc {
 	case "", "identity":
@@ -65,9 +83,9 @@ func (a *Account) open(parent, ctx context.Context, cancel context.CancelCauseFu
 		res.Header.Del("Content-Encoding")
 	default:
 		b.Close()
-		return nil, &Error{Kind: Encoding, Account: a.name, Sent: true, Text: "the service compressed its response in a way that was not asked for"}
+		return &Error{Kind: Encoding, Account: a.name, Sent: true, Text: "the service compressed its response in a way that was not asked for"}
 	}
-	return b, nil
+	return nil
 }
 
 // Read reads the next piece.
@@ -100,14 +118,16 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
-// look ends the service's side when a Read has waited for too long. Only the
-// timer calls it, never twice at once.
+// look ends the service's side when it was waited for too long. Only the timer
+// calls it, never twice at once.
 func (b *Body) look() {
 	until, now := time.Duration(b.until.Load()), time.Since(started)
 	switch {
 	case b.ctx.Err() != nil: // closed
+	case b.head.CompareAndSwap(true, false):
+		b.cancel(errFirstByte)
 	case until == 0:
-		b.timer.Reset(b.step)
+		b.timer.Reset(time.Duration(b.step.Load()))
 	case now >= until:
 		b.cancel(errIdle)
 	default:

@@ -130,11 +130,12 @@ func TestBodyDripIsNotIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		a := &Account{name: "acct", idle: time.Minute, maxBody: 1 << 20, key: newKeyring(secret.Value{})}
+		a := &Account{name: "acct", firstByte: time.Minute, idle: time.Minute, maxBody: 1 << 20, key: newKeyring(secret.Value{})}
 		r, w := io.Pipe()
 		context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
-		b, err := a.open(t.Context(), ctx, cancel, &http.Response{Header: http.Header{}, Body: r}, time.Minute)
-		if err != nil {
+		b := a.await(t.Context(), ctx, cancel)
+		b.answered()
+		if err := b.open(&http.Response{Header: http.Header{}, Body: r}, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		go func() {
@@ -163,9 +164,10 @@ func TestBodySlowConsumerIsNotIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		a := &Account{name: "acct", idle: time.Second, maxBody: 1 << 20, key: newKeyring(secret.Value{})}
-		b, err := a.open(t.Context(), ctx, cancel, &http.Response{Header: http.Header{}, Body: io.NopCloser(bytes.NewReader([]byte("abc")))}, time.Second)
-		if err != nil {
+		a := &Account{name: "acct", firstByte: time.Second, idle: time.Second, maxBody: 1 << 20, key: newKeyring(secret.Value{})}
+		b := a.await(t.Context(), ctx, cancel)
+		b.answered()
+		if err := b.open(&http.Response{Header: http.Header{}, Body: io.NopCloser(bytes.NewReader([]byte("abc")))}, time.Second); err != nil {
 			t.Fatal(err)
 		}
 		var got []byte

@@ -103,14 +103,14 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
-	timer := time.AfterFunc(a.firstByte, func() { cancel(errFirstByte) })
+	body := a.await(parent, ctx, cancel)
 	res, err := a.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
-	timer.Stop()
-	if err == nil && context.Cause(ctx) == errFirstByte {
+	if err == nil && !body.answered() {
 		res.Body.Close()
 		err = errFirstByte
 	}
 	if err != nil {
+		body.timer.Stop()
 		e := a.failure(parent, ctx, err, key)
 		e.Sent = sent.Load()
 		if e.Kind == Connect && e.Sent {
@@ -124,17 +124,17 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 		if u, err := res.Location(); err == nil && u.Host != "" && u.Host != a.target.base.Host {
 			to = " to " + scrub(u.Host, key)
 		}
+		body.timer.Stop()
 		cancel(errClosed)
 		res.Body.Close()
 		return nil, &Error{Kind: Redirect, Account: a.name, Sent: true, Text: fmt.Sprintf(
 			"the service answered with a redirect%s (status %d), which is never followed; base_url must name the final place", to, res.StatusCode)}
 	}
-	body, err := a.open(parent, ctx, cancel, res, a.firstByte-time.Since(begin))
-	if err == nil && r.Stream {
-		body.left *= streamFactor
-	}
-	if err != nil {
+	if err := body.open(res, a.firstByte-time.Since(begin)); err != nil {
 		return nil, err
+	}
+	if r.Stream {
+		body.left *= streamFactor
 	}
 	out := &Response{Status: res.StatusCode, Header: replyHeader(res.Header, a.finder(key)), Body: body}
 	if res.StatusCode >= 400 {
@@ -150,14 +150,14 @@ func (a *Account) request(r Request) (*http.Request, error) {
 	if r.Relay {
 		r.Query = a.without(r.Query)
 	}
-	u, err := a.target.resolve(r.Path, r.Query)
+	u, err := a.resolve(r.Path, r.Query)
 	if err != nil {
 		return nil, err
 	}
 	if a.cred.Scheme == SchemeQuery && u.Query().Has(a.cred.Name) {
 		return nil, fmt.Errorf("the query of the request already holds %q, which is where the key goes", a.cred.Name)
 	}
-	if name := a.named(a.target.base.Query(), r); name != "" {
+	if name := a.named(r); name != "" {
 		return nil, fmt.Errorf("the query of the request holds %.64q, which only the configured URL and credential may set", name)
 	}
 	req := &http.Request{
@@ -200,12 +200,18 @@ func (a *Account) request(r Request) (*http.Request, error) {
 		}
 		return nil, fmt.Errorf("the header %s of the request holds line breaks or control characters", k)
 	}
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
-	length := len(r.Body)
-	if n := len(r.Pieces[0]) + len(r.Pieces[1]) + len(r.Pieces[2]); r.Body == nil && n > 0 {
-		length, open = n, func() (io.ReadCloser, error) { return &pieces{rest: r.Pieces}, nil }
+	whole, length := r.Body, len(r.Body)
+	if whole == nil {
+		length = len(r.Pieces[0]) + len(r.Pieces[1]) + len(r.Pieces[2])
+		if length <= joinPieces {
+			whole = slices.Concat(r.Pieces[:]...)
+		}
 	}
 	if r.Body != nil || length > 0 {
+		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(whole)), nil }
+		if whole == nil {
+			open = func() (io.ReadCloser, error) { return &pieces{rest: r.Pieces}, nil }
+		}
 		req.ContentLength = int64(length)
 		req.Body, _ = open()
 		// Lets the transport take a fresh connection when the pooled one was
@@ -225,28 +231,6 @@ func (a *Account) request(r Request) (*http.Request, error) {
 	}
 	return req, nil
 }
-
-// pieces reads a body that is not in one piece.
-type pieces struct {
-	rest [3][]byte
-	at   int
-}
-
-func (p *pieces) Read(b []byte) (n int, err error) {
-	for p.at < len(p.rest) && n < len(b) {
-		k := copy(b[n:], p.rest[p.at])
-		n, p.rest[p.at] = n+k, p.rest[p.at][k:]
-		if len(p.rest[p.at]) == 0 {
-			p.at++
-		}
-	}
-	if n == 0 && p.at == len(p.rest) && len(b) > 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-func (p *pieces) Close() error { return nil }
 
 var identityOnly, gzipOnly = []string{"identity"}, []string{"gzip"}
 
@@ -322,16 +306,19 @@ func systemParameter(name, value string) bool {
 // named returns a parameter in the query of a plain request that the base URL
 // or the credential names already, "" when there is none. Services differ in
 // which of two they take, and in how much of a name they look at.
-func (a *Account) named(base url.Values, r Request) string {
+func (a *Account) named(r Request) string {
+	if !r.Plain || r.Query == "" {
+		return ""
+	}
 	q, err := url.ParseQuery(r.Query)
-	if !r.Plain || err != nil {
+	if err != nil {
 		return ""
 	}
 	taken := map[string]bool{}
 	if a.cred.Scheme == SchemeQuery {
 		taken[parameter(a.cred.Name)] = true
 	}
-	for name := range base {
+	for name := range a.target.base.Query() {
 		taken[parameter(name)] = true
 	}
 	for name := range q {

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/sdk/socket"
 )
 
 // Defaults of Timeouts and AccountConfig.
@@ -136,6 +137,7 @@ type Account struct {
 	maxBody   int64
 	transport *http.Transport
 	finders   atomic.Pointer[keyFinder]
+	latest    atomic.Pointer[resolved]
 }
 
 // CheckURL says why a URL cannot be an account's base URL; nil when it can. The
@@ -203,7 +205,11 @@ func (e *Egress) transport(t target, via *url.URL, connect time.Duration) *http.
 			if !strings.EqualFold(addr, dialled.addr) {
 				return nil, &addressError{"the connection asked for is not to the configured host"}
 			}
-			return dialer.DialContext(ctx, network, addr)
+			c, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return socket.Direct(c), nil
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    connect,

@@ -163,6 +163,31 @@ func cleanQuery(query string) bool {
 	return err == nil
 }
 
+// resolve is that of the target. Most requests of an account go to one path,
+// which is looked at once.
+func (a *Account) resolve(path, query string) (*url.URL, error) {
+	if query != "" {
+		return a.target.resolve(path, query)
+	}
+	last := a.latest.Load()
+	if last == nil || last.path != path {
+		u, err := a.target.resolve(path, "")
+		if err != nil {
+			return nil, err
+		}
+		last = &resolved{path, *u}
+		a.latest.Store(last)
+	}
+	u := last.url
+	return &u, nil
+}
+
+// resolved is a path and what it resolves to.
+type resolved struct {
+	path string
+	url  url.URL
+}
+
 // resolve gives the URL for a relative path and a query.
 func (t target) resolve(path, query string) (*url.URL, error) {
 	u := *t.base

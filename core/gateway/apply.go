@@ -19,6 +19,9 @@ type Reloaded struct {
 // Reload reads the configuration again and applies it. A file that is wrong is
 // refused, in an error that says why, and the gateway goes on as it was.
 func (g *Gateway) Reload(ctx context.Context) (Reloaded, error) {
+	if g.current.Load() == nil {
+		return Reloaded{}, errClosed
+	}
 	if g.Load == nil {
 		return Reloaded{}, apierror.New(apierror.Unsupported, "This gateway was started without a way to read its configuration again.")
 	}
@@ -30,6 +33,9 @@ func (g *Gateway) Reload(ctx context.Context) (Reloaded, error) {
 		g.log.Warn(line)
 	}
 	done, err := g.Apply(ctx, cfg)
+	if errors.Is(err, errClosed) {
+		return Reloaded{}, err
+	}
 	if err != nil {
 		return Reloaded{}, g.refused(err)
 	}
@@ -47,11 +53,14 @@ func (g *Gateway) refused(err error) error {
 // that each request is served by the old configuration or by the new one, and
 // none is dropped. After an error everything is as it was. Keys that say where
 // the gateway listens and keeps its data act at the next start only; Reloaded
-// names those that changed.
+// names those that changed. A gateway that is closed applies nothing more.
 func (g *Gateway) Apply(ctx context.Context, cfg *config.Config) (done Reloaded, err error) {
 	g.applying.Lock()
 	defer g.applying.Unlock()
-	old := g.use()
+	old, err := g.use()
+	if err != nil {
+		return done, err
+	}
 	defer old.leave()
 	done = Reloaded{Restart: fixed(g.cfg, cfg), Warnings: []string{}}
 	settings, err := toolSettings(cfg)
@@ -122,6 +131,7 @@ func fixed(old, cfg *config.Config) []string {
 		{"unconfined", old.Unconfined, cfg.Unconfined},
 		{"requests", old.Requests, cfg.Requests},
 		{"tables", old.Tables, cfg.Tables},
+		{"code_execution", startedCode(old), startedCode(cfg)},
 	} {
 		if !reflect.DeepEqual(k.was, k.is) {
 			keys = append(keys, k.name)

@@ -111,7 +111,11 @@ func (g *Gateway) control() http.Handler {
 		answer(w, struct{}{}, told(g.FlushTables(r.Context())))
 	})
 	mux.HandleFunc("GET /url", func(w http.ResponseWriter, _ *http.Request) {
-		gen := g.use()
+		gen, err := g.use()
+		if err != nil {
+			answer(w, nil, err)
+			return
+		}
 		defer gen.leave()
 		answer(w, gen.state.PublicURL, nil)
 	})

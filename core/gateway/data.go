@@ -30,7 +30,10 @@ func (g *Gateway) SQL(ctx context.Context, s sqlapi.Statement) (*sqlapi.Reply, e
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	gen := g.use()
+	gen, err := g.use()
+	if err != nil {
+		return nil, err
+	}
 	defer gen.leave()
 	r, err := sqlapi.Run(ctx, gen.catalog.As(g.access.Operator()), s)
 	if ctx.Err() != nil {

@@ -41,6 +41,7 @@ type Gateway struct {
 	usage   *usage.Recorder // nil when calls are not recorded
 	plugins *pluginhost.Host
 	limits  *ratelimit.Service
+	code    code
 	api     *httpapi.API
 	version string
 	url     string // how clients reach the gateway; set when it listens
@@ -180,62 +181,32 @@ func (g *Gateway) fronts() []httpapi.Front {
 	return fs
 }
 
-// Listen opens the configured address.
-func Listen(cfg *config.Config) (net.Listener, error) {
-	return listen(cfg.Listen.Address, "listen")
-}
-
-func listen(address, key string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w (is another gateway running? choose another port with --listen or in the configuration)", key, address, errors.Unwrap(err))
-	}
-	return l, nil
-}
-
 // Serve answers requests on l, and on the configuration's further listeners,
 // until ctx ends, then lets running requests finish for as long as the
-// configuration allows.
+// configuration allows. Nothing is answered anywhere before everything that may
+// fail at the start has been done.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
-	g.setURL(g.URL(l.Addr()))
+	if err := g.setURL(g.URL(l.Addr())); err != nil {
+		return err
+	}
+	g.openCode()
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	metricsEnded, err := g.serveMetrics(base)
+	doors, err := g.open(base, l)
 	if err != nil {
 		return err
 	}
-	defer func() { stop(); <-metricsEnded }()
-	entries := []config.Listener{{Address: g.cfg.Listen.Address, TLS: g.cfg.Listen.TLS}}
-	listeners := []net.Listener{l}
-	for _, e := range g.cfg.Listeners {
-		more, err := listen(e.Address, "listeners")
-		if err != nil {
-			return err
-		}
-		defer more.Close()
-		entries, listeners = append(entries, e), append(listeners, more)
-		g.log.Info("listening", "address", more.Addr().String(), "surfaces", e.Surfaces)
+	metricsEnded, err := g.serveMetrics(base)
+	if err != nil {
+		closeAll(doors[1:])
+		return err
 	}
-	ended := make(chan error, len(entries))
-	servers := make([]*http.Server, len(entries))
-	for i, e := range entries {
-		srv, l := g.api.Server(base, listeners[i], e.Surfaces...)
-		if e.TLS.Cert != "" {
-			g.applying.Lock()
-			srv.TLSConfig, err = g.certificates.add(e.TLS)
-			g.applying.Unlock()
-			if err != nil {
-				return err
-			}
-		}
-		servers[i] = srv
-		go func() {
-			if e.TLS.Cert != "" {
-				ended <- srv.ServeTLS(l, "", "")
-				return
-			}
-			ended <- srv.Serve(l)
-		}()
+	defer func() { stop(); <-metricsEnded }()
+	ended := make(chan error, len(doors))
+	servers := make([]*http.Server, len(doors))
+	for i, d := range doors {
+		servers[i] = d.server
+		go func() { ended <- d.serve() }()
 	}
 	select {
 	case err = <-ended:
@@ -245,9 +216,11 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	gen := g.use()
-	period := gen.cfg.Shutdown
-	gen.leave()
+	period := g.cfg.Shutdown
+	if gen, err := g.use(); err == nil {
+		period = gen.cfg.Shutdown
+		gen.leave()
+	}
 	g.log.Info("shutting down: running requests may finish; a second signal ends them at once", "grace", period)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), period)
 	defer cancel()
@@ -282,14 +255,19 @@ func shutdown(ctx context.Context, servers []*http.Server) error {
 }
 
 // setURL says how clients reach the gateway.
-func (g *Gateway) setURL(url string) {
+func (g *Gateway) setURL(url string) error {
 	g.applying.Lock()
 	defer g.applying.Unlock()
+	gen, err := g.use()
+	if err != nil {
+		return err
+	}
+	defer gen.leave()
 	g.url = url
-	gen := g.current.Load()
 	if gen.cfg.PublicURL == "" {
 		gen.state.PublicURL = url // nothing is served yet
 	}
+	return nil
 }
 
 // Close stops the plugins, writes the rows that wait, and closes the ledger and
@@ -298,13 +276,17 @@ func (g *Gateway) Close() error {
 	g.backups.Lock() // one that is being made ends with the control socket
 	defer g.backups.Unlock()
 	var errs []error
+	g.applying.Lock()    // a configuration that is being applied is in force first, or the last
 	if g.limits != nil { // its alerts go out as the current generation says
 		errs = append(errs, g.limits.Close())
 	}
-	if gen := g.current.Load(); gen != nil {
-		gen.leave()
-		g.generations.Wait()
+	retired := g.current.Swap(nil)
+	g.applying.Unlock() // one that waits learns that there is nothing to apply it to
+	if retired != nil {
+		retired.leave()
 	}
+	g.generations.Wait()
+	errs = append(errs, g.closeCode())
 	if g.plugins != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -8,6 +8,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
 // generation is everything that was built from one configuration. Requests keep
@@ -58,25 +59,39 @@ func (g *Gateway) install(gen *generation) {
 	g.current.Store(gen)
 }
 
-// use gives the current generation. The caller leaves it.
-func (g *Gateway) use() *generation {
+// errClosed is what a gateway answers that has been closed.
+var errClosed = apierror.New(apierror.Unavailable, "This gateway has been told to end and serves nothing more. Ask again when it has been started.")
+
+// use gives the current generation, which the caller leaves, or nothing when
+// the gateway is closed.
+func (g *Gateway) use() (*generation, error) {
 	for {
-		if gen := g.current.Load(); gen.enter() {
-			return gen
+		gen := g.current.Load()
+		if gen == nil {
+			return nil, errClosed
+		}
+		if gen.enter() {
+			return gen, nil
 		}
 	}
 }
 
-// lease is use for the HTTP surface.
+// lease is use for the HTTP surface, which answers for a nil State itself.
 func (g *Gateway) lease() (*httpapi.State, func()) {
-	gen := g.use()
+	gen, err := g.use()
+	if err != nil {
+		return nil, func() {}
+	}
 	return gen.state, gen.leave
 }
 
 // warnings has a sentence for each grant without object, each tool whose
 // configuration is not complete, and each table that cannot be read now.
 func (g *Gateway) warnings(ctx context.Context) []string {
-	gen := g.use()
+	gen, err := g.use()
+	if err != nil {
+		return nil // nothing is served, so nothing is wrong with it
+	}
 	defer gen.leave()
 	return slices.Concat(gen.cfg.Doubts(), g.access.Unmatched(), gen.toolWarnings, gen.catalog.Problems(ctx))
 }

@@ -25,7 +25,10 @@ func (g *Gateway) openLimits(ctx context.Context, cfg *config.Config) (err error
 
 // alert posts an alert of a budget to its webhook.
 func (g *Gateway) alert(ctx context.Context, hook ratelimit.Webhook, body []byte) error {
-	gen := g.use()
+	gen, err := g.use()
+	if err != nil {
+		return err
+	}
 	outward := gen.cfg.Egress
 	gen.leave()
 	outward.Version = g.version

@@ -77,6 +77,10 @@ func (g *Gateway) health() httpapi.Health {
 		h.Problems = append(h.Problems, p.Part+": "+p.Message)
 		h.Failing = h.Failing || p.Fatal
 	}
+	h.Code = g.codeHealth()
+	if g.codeFault() != nil {
+		h.Problems = append(h.Problems, "code execution: programs of models cannot be run at the moment")
+	}
 	return h
 }
 

@@ -61,6 +61,7 @@ func (g *Gateway) buildTools(gen *generation, models *router.Router, out *egress
 		Scope:    g.access.CheckScope,
 		View:     func(p *access.Principal) toolset.View { return gen.catalog.As(p) },
 		Config:   cfg.Tools,
+		Code:     g.toolCode(cfg),
 		Egress:   out,
 		Generate: models.Generate,
 		Usage:    g.usage,

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
 )
@@ -99,7 +98,7 @@ var faults = []fault{
 	{name: "400", turn: upstream.Turn{Status: 400}, native: 400, translated: 400},
 	{name: "401", turn: upstream.Turn{Status: 401}, native: 400, translated: 400}, // it is our key: nobody may ask again
 	{name: "403", turn: upstream.Turn{Status: 403}, native: 400, translated: 400},
-	{name: "404", turn: upstream.Turn{Status: 404}, native: 404, translated: 502},
+	{name: "404", turn: upstream.Turn{Status: 404}, native: 404, translated: 400},
 	{name: "429", turn: upstream.Turn{Status: 429, RetryAfter: "60"}, native: 429, translated: 429},
 	{name: "500", turn: upstream.Turn{Status: 500, RetryAfter: "60"}, native: 500, translated: 502},
 	{name: "503", turn: upstream.Turn{Status: 503, RetryAfter: "60"}, native: 503, translated: 429},
@@ -123,17 +122,24 @@ func TestFaultMatrix(t *testing.T) {
 	for _, c := range faultClients {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			n := newNatives(t, false, ", timeouts: {first_byte: 1s, idle: 1s}")
-			rows := map[string]string{} // by id of the request: the status of its row
+			// What hangs is waited for, and nothing else has to come in time.
+			hasty, patient := newNatives(t, false, ", timeouts: {first_byte: 1s, idle: 1s}"), newNatives(t, false, "")
+			rows := map[*natives]map[string]string{hasty: {}, patient: {}} // by id of the request: the status of its row
 			for _, f := range faults {
+				n := patient
+				if f.turn.Fault == upstream.Hang || f.turn.Fault == upstream.HangMid {
+					n = hasty
+				}
 				for _, lane := range []string{"native", "translated"} {
 					for _, stream := range []bool{true, false} {
 						id := fmt.Sprintf("%s, %s, %s, stream %t", c.name, f.name, lane, stream)
-						rows[id] = c.meets(t, n, f, lane == "native", stream, id)
+						rows[n][id] = c.meets(t, n, f, lane == "native", stream, id)
 					}
 				}
 			}
-			n.rows(t, rows)
+			for n, want := range rows {
+				n.rows(t, want)
+			}
 		})
 	}
 }
@@ -156,8 +162,15 @@ func (c faultClient) meets(t *testing.T, n *natives, f fault, native, stream boo
 	}
 	up := n.upstreams[r.provider]
 	up.Reset()
-	if f.turn.Fault != upstream.Drip { // so that the beginning has reached the client
-		f.turn.Pace = 30 * time.Millisecond
+	n.heard = nil
+	if stream && f.stream != "" && f.turn.Fault != upstream.Drip { // it happens once the beginning has reached the client
+		began := upstream.NewGate()
+		f.turn.Middle = began
+		n.heard = func(b []byte) {
+			if strings.Contains(string(b), "two") || f.turn.Fault == upstream.NoEnd && len(b) > 0 { // whose middle is earlier
+				began.Open()
+			}
+		}
 	}
 	up.Repeat(f.turn)
 	resp, b, err := n.do(t, r, r.body, "Databricks-Ai-Gateway-Request-Tags", `{"id":"`+id+`"}`, "Anthropic-Version", "2023-06-01")

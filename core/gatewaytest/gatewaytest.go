@@ -50,7 +50,7 @@ func StartConfig(t testing.TB, cfg *config.Config, plugins ...string) *Gateway {
 	t.Helper()
 	cfg.Listen.Address = "127.0.0.1:0"
 	cfg.Plugins = append([]string{Plugins(t)}, plugins...)
-	cfg.Launcher = Launcher(t)
+	cfg.Launcher, cfg.Worker = Launcher(t), Program(t)
 	log := &syncBuffer{}
 	g, err := gateway.New(t.Context(), cfg, "test", slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
@@ -177,8 +177,15 @@ func Plugins(t testing.TB) string {
 }
 
 // Launcher is the program that confines plugins, built if need be.
-func Launcher(t testing.TB) string {
-	return filepath.Join(filepath.Dir(Plugins(t)), "sallyport-confine")
+func Launcher(t testing.TB) string { return filepath.Join(bin(t), "sallyport-confine") }
+
+// bin is where the programs are: bin, or a directory of one's own with a build
+// of sallyport and sallyport-confine, named by SALLYPORT_BIN.
+func bin(t testing.TB) string {
+	if dir := os.Getenv("SALLYPORT_BIN"); dir != "" {
+		return dir
+	}
+	return filepath.Dir(Plugins(t))
 }
 
 // AddPlugin adds a plugin, a program or a directory, to the plugins directory

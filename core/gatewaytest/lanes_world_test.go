@@ -48,8 +48,10 @@ var workloads = []workload{
 	{name: "10-kb", clients: 32, requests: 1600, prompt: 10 << 10, reply: 10 << 10, budget: largeBudget},
 	{name: "burst", clients: 1, requests: 100, prompt: 40, chunks: laneChunks, budget: burstBudget},
 	{name: "burst", clients: 32, requests: 320, prompt: 40, chunks: laneChunks, budget: burstBudget},
-	{name: "paced", clients: 1, requests: 2, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
-	{name: "paced", clients: 32, requests: 64, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
+	// 200 chunks a second of each stream, more than most models write; 40 is usual.
+	{name: "paced-200", clients: 1, requests: 2, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
+	{name: "paced-200", clients: 32, requests: 64, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
+	{name: "paced-40", clients: 32, requests: 32, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
 }
 
 func (k workload) letters() string { return strings.Repeat("word ", k.reply/5) }
@@ -59,6 +61,7 @@ type laneWorld struct {
 	gateway  *gatewaytest.Process
 	file     string
 	provider string // URL of the one that speaks the client's dialect
+	copier   *copier
 	client   *http.Client
 	sent     int // requests that the gateway has taken
 }
@@ -115,9 +118,13 @@ func (w *laneWorld) measure(b *testing.B, k workload, lane string) laneResult {
 	b.Helper()
 	url := w.gateway.URL() + "/anthropic"
 	model := lane
-	if lane == "direct" {
+	pid := w.gateway.PID()
+	switch lane {
+	case "direct":
 		url, model = w.provider, "claude-sonnet-4-5"
-	} else {
+	case "copy":
+		url, model, pid = w.copier.url, "claude-sonnet-4-5", w.copier.pid
+	default:
 		w.sent += k.requests
 	}
 	body, err := json.Marshal(map[string]any{
@@ -132,10 +139,10 @@ func (w *laneWorld) measure(b *testing.B, k workload, lane string) laneResult {
 		next <- true
 	}
 	close(next)
-	r := laneResult{requests: k.requests, chunks: k.requests * k.chunks}
+	r := laneResult{requests: k.requests}
 	var mu sync.Mutex
 	var clients sync.WaitGroup
-	cpu, begun := w.cpu(b), time.Now()
+	cpu, begun := cpuOf(b, pid), time.Now()
 	for range k.clients {
 		clients.Go(func() {
 			for range next {
@@ -151,7 +158,8 @@ func (w *laneWorld) measure(b *testing.B, k workload, lane string) laneResult {
 		})
 	}
 	clients.Wait()
-	r.elapsed, r.cpu = time.Since(begun), w.cpu(b)-cpu
+	r.elapsed = time.Since(begun)
+	r.cpu = []float64{(cpuOf(b, pid) - cpu).Seconds() / float64(k.requests)}
 	if b.Failed() {
 		b.FailNow()
 	}
@@ -196,45 +204,65 @@ func (w *laneWorld) ask(b *testing.B, url string, body []byte, k workload) (firs
 	return first, whole, err
 }
 
-// cpu is the CPU time that the gateway's processes have used.
-func (w *laneWorld) cpu(b *testing.B) time.Duration {
+// cpuOf is the CPU time that a process and those below it have used.
+func cpuOf(b *testing.B, root int) time.Duration {
 	b.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		b.Fatal(err)
 	}
-	parents, ticks := map[int]int{}, map[int]int64{}
+	parents := map[int]int{}
 	for _, file := range all {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue // ended
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // from the third on
-		parents[pid], _ = strconv.Atoi(fields[1])
-		user, _ := strconv.ParseInt(fields[11], 10, 64)
-		system, _ := strconv.ParseInt(fields[12], 10, 64)
-		ticks[pid] = user + system
+		parents[pid], _ = strconv.Atoi(strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))[1]) // the fourth field
 	}
-	var sum int64
-	for pid, n := range ticks {
+	var sum time.Duration
+	for pid := range parents {
 		for p := pid; p > 1; p = parents[p] {
-			if p == w.gateway.PID() {
-				sum += n
+			if p == root {
+				sum += cpuOfOne(b, pid)
 				break
 			}
 		}
 	}
-	return time.Duration(sum) * (time.Second / 100) // Linux tells programs of 100 ticks a second
+	return sum
+}
+
+// cpuOfOne is the CPU time of the threads of one process, in nanoseconds: the
+// hundredths of a second of /proc/PID/stat are more than a slow stream takes.
+func cpuOfOne(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var sum time.Duration
+	for _, file := range all {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended; threads of Go programs stay
+		}
+		used, _, _ := strings.Cut(string(text), " ")
+		n, err := strconv.ParseInt(used, 10, 64)
+		if err != nil {
+			b.Fatalf("%s says %q", file, text)
+		}
+		sum += time.Duration(n)
+	}
+	return sum
 }
 
 // settle waits until the gateway has done what a start brings with it.
 func (w *laneWorld) settle(b *testing.B) {
 	b.Helper()
-	last := w.cpu(b)
+	last := cpuOf(b, w.gateway.PID())
 	gatewaytest.Eventually(b, time.Minute, "the gateway to come to rest", func() bool {
 		time.Sleep(300 * time.Millisecond)
-		now := w.cpu(b)
+		now := cpuOf(b, w.gateway.PID())
 		rest := now-last <= 10*time.Millisecond
 		last = now
 		return rest

@@ -25,6 +25,7 @@ const corpusToken = "dapicorpus000000000000000000000001"
 type natives struct {
 	*gatewaytest.Gateway
 	upstreams map[string]*upstream.Server // by provider
+	heard     func(soFar []byte)          // called when a piece of a reply has come, if set
 }
 
 // newNatives starts the gateway; account is more of each provider's entry. With
@@ -184,7 +185,17 @@ func (n *natives) do(t *testing.T, r nativeRoute, body string, header ...string)
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
+	var b []byte
+	for piece := make([]byte, 32<<10); err == nil; {
+		var k int
+		k, err = resp.Body.Read(piece)
+		if b = append(b, piece[:k]...); n.heard != nil {
+			n.heard(b)
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
 	if e := resp.Header.Get("Content-Encoding"); e != "" {
 		t.Errorf("the client got Content-Encoding %q", e)
 	}

@@ -136,7 +136,7 @@ func (p *Process) Exit() (status int, last string) {
 }
 
 // Program is the path of bin/sallyport, built if need be.
-func Program(t testing.TB) string { return filepath.Join(filepath.Dir(Plugins(t)), "sallyport") }
+func Program(t testing.TB) string { return filepath.Join(bin(t), "sallyport") }
 
 // Command runs another command of the program, such as
 // Command(t, file, "usage", "export", "--csv"), with the configuration file,

@@ -50,7 +50,7 @@ type API struct {
 }
 
 // New makes an API that asks state for each request, and calls the func that
-// comes with it when the request has ended.
+// comes with it when the request has ended. Without a State a request is refused.
 func New(state func() (*State, func()), limits Limits, version string, log *slog.Logger) *API {
 	if limits.Body <= 0 {
 		limits.Body = defaultBody
@@ -95,6 +95,9 @@ const gatewayPrefix = "/ai-gateway"
 func (a *API) Routes() []Route {
 	st, done := a.state()
 	defer done()
+	if st == nil {
+		return a.coreRoutes()
+	}
 	return append(a.coreRoutes(), st.Surfaces.routes()...)
 }
 
@@ -269,6 +272,10 @@ func (a *API) Handler(surfaces ...string) http.Handler {
 		h.Set("X-Request-Id", req.id)
 		h.Set("X-Databricks-Request-Id", req.id)
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
+		if st == nil {
+			a.fail(w, r, apierror.New(apierror.Unavailable, "This gateway is being shut down. Ask again in a moment."), manner{})
+			return
+		}
 		defer a.survive(w, r)
 		a.dispatch(w, r, req)
 	})

@@ -38,7 +38,7 @@ const (
 	smallBody = 1 << 20 // larger bodies share three quarters of the budget, so that small ones always find room
 
 	minRate   = float64(1<<20) / 60 // bytes a second; slower uploads end in 408
-	patience  = time.Second / 2     // the time in which a large body must keep the rate while others wait for its share
+	patience  = 2 * time.Second     // the time in which a large body must keep the rate while others wait for its share
 	grace     = 10 * time.Second    // before the rate counts, and longest wait for budget
 	drainMax  = 64 << 20            // read and dropped after a refusal, so that the client sees the answer
 	drainIdle = 5 * time.Second     // without a byte of it

@@ -136,9 +136,9 @@ func TestLargeUploadsTakeTurns(t *testing.T) {
 		switch st {
 		case 200:
 			ok++
-		case 429:
+		case 429, 408: // 408 where the machine is so busy that a sender of its own stalls
 		default:
-			t.Errorf("got status %d, want 200 or 429", st)
+			t.Errorf("got status %d, want 200, 429 or 408", st)
 		}
 	}
 	if ok == 0 {

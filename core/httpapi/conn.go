@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/sallyport-gateway/sallyport/sdk/socket"
 )
 
 // corkConn lets a writer turn several small writes into one. net/http writes a
@@ -28,7 +30,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &corkConn{Conn: c}, nil
+	return &corkConn{Conn: socket.Direct(c)}, nil
 }
 
 // Write sends b, or keeps it while the connection is corked.

@@ -9,6 +9,14 @@ type Health struct {
 	Problems []string
 	// Failing: model calls are refused until the problems are gone.
 	Failing bool
+	// Code is code execution.
+	Code CodeHealth
+}
+
+// CodeHealth says what there is of code execution.
+type CodeHealth struct {
+	Languages []string `json:"languages"`         // in which models may run programs
+	Missing   string   `json:"missing,omitempty"` // why not in others, for anybody to read; "" if nothing is missing
 }
 
 // health answers as soon as requests are served. Its status is for machines:
@@ -16,14 +24,15 @@ type Health struct {
 // (degraded), and 503 while model calls are refused (failing).
 func (a *API) health(w http.ResponseWriter, _ *http.Request, c call) error {
 	reply := struct {
-		Status   string   `json:"status"`
-		Version  string   `json:"version"`
-		Problems []string `json:"problems,omitempty"`
+		Status   string      `json:"status"`
+		Version  string      `json:"version"`
+		Problems []string    `json:"problems,omitempty"`
+		Code     *CodeHealth `json:"code_execution,omitempty"`
 	}{Status: "ok", Version: a.version}
 	status := http.StatusOK
 	if c.Health != nil {
 		h := c.Health()
-		reply.Problems = h.Problems
+		reply.Problems, reply.Code = h.Problems, &h.Code
 		switch {
 		case h.Failing:
 			reply.Status, status = "failing", http.StatusServiceUnavailable

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -37,12 +36,16 @@ func newReply(w http.ResponseWriter, r *http.Request, stream bool) *reply {
 	return &reply{w: w, rc: http.NewResponseController(w), conn: connOf(r), stream: stream}
 }
 
-// ownHeaders are those of a provider's reply that are not passed on: they are
-// about another connection, or say what the gateway says itself. The provider's
+// ownHeader reports whether a header of a provider's reply is not passed on: it
+// is about another connection, or says what the gateway says itself. The provider's
 // request ids are passed on, for its support; X-Databricks-Request-Id stays ours.
-var ownHeaders = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Set-Cookie", "X-Databricks-Request-Id", "Alt-Svc", "Strict-Transport-Security", "Www-Authenticate", "Location",
+func ownHeader(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Set-Cookie", "X-Databricks-Request-Id", "Alt-Svc", "Strict-Transport-Security", "Www-Authenticate", "Location":
+		return true
+	}
+	return false
 }
 
 // Head begins the reply. When a ping has begun it, only a stream that goes well
@@ -58,8 +61,8 @@ func (p *reply) Head(status int, h http.Header) error {
 	}
 	to := p.w.Header()
 	for k, v := range h {
-		if !slices.Contains(ownHeaders, http.CanonicalHeaderKey(k)) {
-			to[http.CanonicalHeaderKey(k)] = v
+		if k = http.CanonicalHeaderKey(k); !ownHeader(k) {
+			to[k] = v
 		}
 	}
 	p.begin(status)
@@ -79,6 +82,11 @@ func (p *reply) begin(status int) {
 	}
 	p.w.WriteHeader(status)
 }
+
+// corkFrom is how many bytes of a body are too many for the buffer of net/http,
+// which would send them in pieces. A shorter body leaves with the head when the
+// reply ends.
+const corkFrom = 2 << 10
 
 // Write sends b: at once in a stream, by and by in a body.
 func (p *reply) Write(b []byte) (int, error) {
@@ -102,7 +110,7 @@ func (p *reply) send(b []byte) (int, error) {
 			return 0, p.err
 		}
 	}
-	if !p.stream {
+	if !p.stream && (p.conn == nil || len(b) < corkFrom) {
 		var n int
 		n, p.err = p.w.Write(b)
 		return n, p.err

@@ -511,7 +511,7 @@ func TestHangingCallEndsWithItsContext(t *testing.T) {
 
 func TestStoppedProcessIsKilledByItsHealthCheck(t *testing.T) {
 	t.Parallel()
-	h, logged := start(t, Config{Dirs: []string{plugins(t, "provider-echo")}, HealthEvery: 300 * time.Millisecond})
+	h, logged := start(t, Config{Dirs: []string{plugins(t, "provider-echo")}, HealthEvery: time.Second}) // three seconds without an answer: more than a busy machine takes
 	tr := translator(t, h, "echo")
 	ask(t.Context(), tr, "m")
 	syscall.Kill(info(t, h, "echo").PID, syscall.SIGSTOP)

@@ -100,30 +100,66 @@ func (c *call) settle() {
 	c.line()
 }
 
-// line writes what is known of the call to the log.
+// line writes what is known of the call to the log, and leaves out what is not
+// so or nothing.
 func (c *call) line() {
 	if !c.r.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	tries := make([]string, len(c.out.Attempts))
-	var last usage.Attempt
-	for i, a := range c.out.Attempts {
-		last = a
-		tries[i] = a.Provider + "/" + a.Model + " " + strconv.Itoa(a.Status)
-		if a.Code != "" {
-			tries[i] += " " + string(a.Code)
+	var room [20]slog.Attr
+	all := room[:0]
+	word := func(key, v string) {
+		if v != "" {
+			all = append(all, slog.String(key, v))
 		}
 	}
+	number := func(key string, n int64) {
+		if n != 0 {
+			all = append(all, slog.Int64(key, n))
+		}
+	}
+	all = append(all, slog.String("request", c.Source.RequestID), slog.String("call", c.row.ID()), slog.String("principal", c.caller.Name),
+		slog.String("model", c.model.name))
+	if n := len(c.out.Attempts); n > 0 {
+		last := &c.out.Attempts[n-1]
+		all = append(all, slog.String("provider", last.Provider), slog.String("destination", last.Model))
+		if n > 1 || last.Code != "" { // one that went well is known by now
+			all = append(all, slog.Any("attempts", tries(c.out.Attempts)))
+		}
+	}
+	all = append(all, slog.String("status", c.out.Status))
+	word("code", string(c.out.Code))
 	u := c.spent()
-	c.r.log.LogAttrs(context.Background(), slog.LevelInfo, "model call",
-		slog.String("request", c.Source.RequestID), slog.String("call", c.row.ID()), slog.String("principal", c.caller.Name),
-		slog.String("model", c.model.name), slog.String("provider", last.Provider), slog.String("destination", last.Model),
-		slog.Any("attempts", tries), slog.String("status", c.out.Status), slog.String("code", string(c.out.Code)),
-		slog.Int64("input_tokens", u.InputTotal()), slog.Int64("cache_read_tokens", u.CacheRead),
-		slog.Int64("cache_write_tokens", u.CacheWrite), slog.Int64("cache_write_1h_tokens", u.CacheWrite1h),
-		slog.Int64("output_tokens", u.OutputTotal()), slog.Int64("reasoning_tokens", u.Reasoning),
-		slog.Bool("estimated", u.Estimated), slog.Any("lost", c.out.Lost),
-		slog.Float64("first_byte_ms", ms(c.out.FirstByte)), slog.Float64("latency_ms", ms(c.out.Latency)))
+	all = append(all, slog.Int64("input_tokens", u.InputTotal()))
+	number("cache_read_tokens", u.CacheRead)
+	number("cache_write_tokens", u.CacheWrite)
+	number("cache_write_1h_tokens", u.CacheWrite1h)
+	all = append(all, slog.Int64("output_tokens", u.OutputTotal()))
+	number("reasoning_tokens", u.Reasoning)
+	if u.Estimated {
+		all = append(all, slog.Bool("estimated", true))
+	}
+	if len(c.out.Lost) > 0 {
+		all = append(all, slog.Any("lost", c.out.Lost))
+	}
+	if c.out.FirstByte > 0 {
+		all = append(all, slog.Float64("first_byte_ms", ms(c.out.FirstByte)))
+	}
+	all = append(all, slog.Float64("latency_ms", ms(c.out.Latency)))
+	c.r.log.LogAttrs(context.Background(), slog.LevelInfo, "model call", all...)
+}
+
+// tries is what the line says of attempts: where, the provider's status, and the
+// code of one that failed.
+func tries(all []usage.Attempt) []string {
+	out := make([]string, len(all))
+	for i, a := range all {
+		out[i] = a.Provider + "/" + a.Model + " " + strconv.Itoa(a.Status)
+		if a.Code != "" {
+			out[i] += " " + string(a.Code)
+		}
+	}
+	return out
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -64,9 +64,12 @@ var ownHeaders = []string{
 }
 
 func notRelayed(name string) bool {
-	return slices.ContainsFunc(ownHeaders, func(own string) bool {
-		return len(name) >= len(own) && strings.EqualFold(name[:len(own)], own)
-	})
+	for _, own := range ownHeaders {
+		if len(name) >= len(own) && name[0]|0x20 == own[0]|0x20 && strings.EqualFold(name[:len(own)], own) {
+			return true
+		}
+	}
+	return false
 }
 
 func isEvents(h http.Header) bool {

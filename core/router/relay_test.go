@@ -68,7 +68,7 @@ func TestRelayedStream(t *testing.T) {
 	}
 	rec.firstByte, rec.latency = 0, 0
 	want := record{request: "req-1", principal: "alice", model: "m", provider: "p0", destination: "x", status: "completed",
-		usage: openresponses.Usage{Input: 9, CacheRead: 2, Output: 4}, attempts: []string{"p0/x 200"}}
+		usage: openresponses.Usage{Input: 9, CacheRead: 2, Output: 4}}
 	if fmt.Sprintf("%+v", rec) != fmt.Sprintf("%+v", want) {
 		t.Errorf("record =\n%+v\nwant\n%+v", rec, want)
 	}

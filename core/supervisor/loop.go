@@ -51,8 +51,11 @@ func (l *loop) startWriter(emit func(render.Event) error) {
 	if l.set != nil {
 		for _, f := range l.set.Hosted() {
 			kind := render.Hosted
-			if f.Type == "web_search" {
+			switch {
+			case f.Type == "web_search":
 				kind = render.WebSearch
+			case f.Object == toolset.PythonFunction: // the others are no code_interpreter to OpenAI's clients
+				kind = render.Code
 			}
 			h.Hosted = append(h.Hosted, render.Function{
 				Tool: f.Tool, Label: f.Type, Kind: kind,

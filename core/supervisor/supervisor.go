@@ -125,6 +125,7 @@ func (s *Supervisor) Run(ctx context.Context, r Run, emit func(render.Event) err
 	l := &loop{s: s, run: r, past: past, input: past.items, cancel: cancel, started: time.Now()}
 	set, err := s.deps.Tools.Open(ctx, r.Principal, r.Request, r.Source, egress.Depth(r.Header))
 	if err == nil {
+		defer set.Close() // when no call is left
 		l.set = set
 		err = l.checkFunctions()
 	}

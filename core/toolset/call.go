@@ -64,7 +64,11 @@ func (s *Set) Call(ctx context.Context, c Call) Result {
 	}
 	result, code := Result{Failed: true}, apierror.Internal // should a panic pass
 	defer func() { row.End(ended(ctx, result, code, time.Since(began))) }()
-	result, code = s.run(ctx, f, c, arguments)
+	if f.language != nil {
+		result, code = s.runCode(ctx, f, c, arguments)
+	} else {
+		result, code = s.run(ctx, f, c, arguments)
+	}
 	return result
 }
 

@@ -21,7 +21,8 @@ import (
 // # Isolation
 //
 // A tool reaches only the tables that this request declares, whatever else
-// the caller may read; and each of them is checked again when it is read. Of
+// the caller may read; and each of them is checked again when it is read. So do
+// the programs that it has run in the sandbox. Of
 // the world outside it reaches the targets of its own type, see fetch.
 func (s *Set) host(call context.Context, typ string, m tool.Manifest) (h *tool.Host, end func()) {
 	a := &authority{call: call}
@@ -56,6 +57,17 @@ func (s *Set) host(call context.Context, typ string, m tool.Manifest) (h *tool.H
 			s.toolset.log.DebugContext(ctx, "tool progress", "fraction", p.Fraction)
 			return nil
 		},
+	}
+	if s.toolset.deps.Code.box() != nil {
+		service.Exec = func(ctx context.Context, p tool.Program) (tool.Output, error) {
+			ctx, stop, err := a.enter(ctx)
+			if err != nil {
+				return tool.Output{}, err
+			}
+			defer stop()
+			s.strayed.Store(true)
+			return s.exec(ctx, p)
+		}
 	}
 	if s.toolset.deps.Generate != nil {
 		service.Generate = func(ctx context.Context, r *openresponses.Request) iter.Seq2[openresponses.Event, error] {

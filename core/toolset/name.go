@@ -30,6 +30,8 @@ func (s *Set) name(ts []openresponses.Tool) error {
 		}
 		if other := s.byName[name]; other != nil && other.Client {
 			return apierror.At(apierror.Invalid, param, "The function name %q is declared twice; give each function a name of its own.", name)
+		} else if other != nil && other.language != nil {
+			return apierror.At(apierror.Invalid, param, "The function name %q belongs to code execution, which this gateway offers to the model (%s); rename your function.", name, other.Object)
 		} else if other != nil {
 			return apierror.At(apierror.Invalid, param, "The function name %q belongs to the hosted tool in tools[%d] (%s); rename your function.", name, other.Declaration, other.Object)
 		}

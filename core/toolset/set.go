@@ -31,6 +31,7 @@ type Set struct {
 	hosted    []*Function
 	functions []*Function
 	byName    map[string]*Function
+	session   session // of the programs that the model runs
 }
 
 // object is a named object that a declaration names, checked.
@@ -42,13 +43,14 @@ type Function struct {
 	Client bool               // the client runs it; the fields below are empty
 
 	Type        string // of the tool behind it: "table"
-	Declaration int    // its place in the request's tools
+	Declaration int    // its place in the request's tools; behind the last if nothing declares it
 	Object      string // dotted name, as the plugin said it
 	Effect      tool.Effect
 	Approval    tool.Approval
 
 	declaration *declaration
 	state       []byte
+	language    *language // of a function that runs programs; nil of others
 }
 
 // maxFunctions and maxState bound what plugins may offer one request.
@@ -115,7 +117,7 @@ func (s *Set) authorize(ctx context.Context, d *declaration) error {
 // object to have rights on. The vendor's own types are open to everybody, as
 // they are there.
 func (s *Set) authorizeType(d *declaration) error {
-	if d.manifest.Object != nil || isHostedType(d.typ) {
+	if d.manifest.Object != nil || isHostedType(d.typ) || d.typ == CodeType {
 		return nil
 	}
 	return s.view.Check(access.Tool, d.typ, access.UseTool.String())

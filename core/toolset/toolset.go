@@ -49,6 +49,8 @@ type Deps struct {
 	Usage *usage.Recorder
 	// Config is the operator's side of the tool types, as Bind accepted it.
 	Config Config
+	// Code is code execution; the zero value is none.
+	Code Code
 	// Egress makes the accounts of the targets in Config; nil if there are none.
 	Egress *egress.Egress
 
@@ -93,6 +95,7 @@ type Toolset struct {
 	limits Limits
 	log    *slog.Logger
 	opened *ristretto.Cache[string, tool.Opened]
+	copies *imageCache // of tables, for programs
 
 	targets map[string]targets // by tool type; never changed
 }
@@ -118,6 +121,9 @@ func New(d Deps) (*Toolset, error) {
 		MaxCost:     t.limits.CacheBytes,
 		BufferItems: 64,
 	})
+	if err == nil {
+		t.copies, err = newImageCache(d.Code.CacheBytes)
+	}
 	if err != nil {
 		t.closeTargets()
 		return nil, fmt.Errorf("toolset: cache: %w", err)
@@ -128,6 +134,7 @@ func New(d Deps) (*Toolset, error) {
 // Close ends the cache's goroutines and the idle connections to targets.
 func (t *Toolset) Close() {
 	t.opened.Close()
+	t.copies.kept.Close()
 	t.closeTargets()
 }
 
@@ -144,7 +151,8 @@ func (t *Toolset) closeTargets() {
 // HTTP request that declares them, nil for none; depth is how many gateways it
 // has passed, see egress.Depth. Errors are
 // *apierror.Error: one that lists every declared type that nothing serves here
-// (Unsupported), Invalid with the declaration's field in Param, or Denied.
+// (Unsupported), Invalid with the declaration's field in Param, or Denied. Close
+// the Set.
 func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openresponses.Request, src *usage.Source, depth int) (*Set, error) {
 	ds, err := t.declarations(p.Name, req.Tools)
 	if err != nil {
@@ -164,6 +172,7 @@ func (t *Toolset) Open(ctx context.Context, p *access.Principal, req *openrespon
 			return nil, err
 		}
 	}
+	s.codeFunctions(req.Tools, len(ds))
 	if err := s.name(req.Tools); err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func (c cli) install(t *testing.T) string {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) {
-		f.Value.Set("12")
+		f.Value.Set("24")
 	}
 	os.Exit(m.Run())
 }
@@ -109,10 +109,12 @@ func newDesk(t *testing.T, c cli, env ...string) desk {
 	t.Helper()
 	bin := c.install(t)
 	home := t.TempDir()
-	if err := os.Mkdir(filepath.Join(home, "work"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"work", "tmp"} {
+		if err := os.Mkdir(filepath.Join(home, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return desk{t: t, cli: c, home: home, env: append(env, "HOME="+home, "TERM=dumb", "LANG=C.UTF-8",
+	return desk{t: t, cli: c, home: home, env: append(env, "HOME="+home, "TMPDIR="+filepath.Join(home, "tmp"), "TERM=dumb", "LANG=C.UTF-8",
 		"PATH="+bin+":"+filepath.Dir(gatewaytest.Program(t))+":/usr/local/bin:/usr/bin:/bin")}
 }
 
@@ -147,7 +149,7 @@ func (d desk) run(name string, args ...string) (string, int) {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		d.t.Errorf("%s %.40q did not end within %v:\n%s", d.cli, args, patience, ending(out.String()))
+		d.t.Errorf("%s %.40q did not end within %v:\n%s", d.cli, args, patience, tail(out.String()))
 		return out.String(), -1
 	}
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
@@ -175,12 +177,12 @@ func (d desk) ask(prompt string, more ...string) (string, int) {
 func (d desk) wantIn(prompt, text string, more ...string) {
 	d.t.Helper()
 	if out, code := d.ask(prompt, more...); code != 0 || !strings.Contains(out, text) {
-		d.t.Errorf("%s: exit code %d, and the answer lacks %q:\n%s", d.cli, code, text, ending(out))
+		d.t.Errorf("%s: exit code %d, and the answer lacks %q:\n%s", d.cli, code, text, tail(out))
 	}
 }
 
-// ending is the end of a long output.
-func ending(s string) string {
+// tail is the end of a long output.
+func tail(s string) string {
 	const most = 3000
 	if len(s) > most {
 		s = "…" + s[len(s)-most:]

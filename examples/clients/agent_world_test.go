@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,14 +23,16 @@ const (
 	onGemini    = "databricks-gemini-2-5-flash"
 	wandering   = "databricks-claude-opus-4-6-or-gpt" // Anthropic, then OpenAI
 	budgeted    = "databricks-claude-priced"
+	hasty       = "-hasty" // ends the names of the same models by accounts that lose patience soon
 )
 
 // stage is a provider that plays one role after another.
 type stage struct {
 	*upstream.Server
 	mu    sync.Mutex
-	turns int // requests with tools so far: an agent's turns, not its titles
+	turns int // requests with tools since direct: an agent's turns, not its titles
 	play  func(turn int, r upstream.Request) upstream.Turn
+	aside func(r upstream.Request) upstream.Turn // answers the requests without tools
 	seen  []upstream.Request
 }
 
@@ -41,8 +42,11 @@ func newStage(t *testing.T, s *upstream.Server) *stage {
 		st.mu.Lock()
 		defer st.mu.Unlock()
 		st.seen = append(st.seen, r)
-		if st.play == nil || !hasTools(r.Body) {
+		switch turn := hasTools(r.Body); {
+		case turn && st.play == nil, !turn && st.aside == nil:
 			return upstream.Agent(r)
+		case !turn:
+			return st.aside(r)
 		}
 		st.turns++
 		return st.play(st.turns, r)
@@ -55,6 +59,20 @@ func newStage(t *testing.T, s *upstream.Server) *stage {
 	return st
 }
 
+// direct sets the role, from its first turn on.
+func (s *stage) direct(play func(turn int, r upstream.Request) upstream.Turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turns, s.play = 0, play
+}
+
+// besides sets what answers the requests without tools.
+func (s *stage) besides(aside func(upstream.Request) upstream.Turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aside = aside
+}
+
 // calls is how many requests the provider has answered.
 func (s *stage) calls() int {
 	s.mu.Lock()
@@ -62,19 +80,15 @@ func (s *stage) calls() int {
 	return len(s.seen)
 }
 
-// asked tells whether a turn's request held the text, or lacked it.
-func (s *stage) asked(text string, held bool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.seen, func(r upstream.Request) bool {
-		return hasTools(r.Body) && strings.Contains(string(r.Body), text) == held
-	})
-}
-
 // hasTools tells a turn of an agent from its requests for titles.
 func hasTools(body []byte) bool {
 	var r struct{ Tools []json.RawMessage }
 	return json.Unmarshal(body, &r) == nil && len(r.Tools) > 0
+}
+
+// of is the provider of a model.
+func (w *world) of(model string) *stage {
+	return map[string]*stage{onAnthropic: w.anthropic, onOpenAI: w.openai, onGemini: w.gemini}[strings.TrimSuffix(model, hasty)]
 }
 
 // world is a gateway before three strict providers.
@@ -87,24 +101,31 @@ type world struct {
 const worldConfig = `version: 1
 data: ./data
 providers:
-  anthropic: {translator: anthropic, base_url: %[1]s, key: {file: ./key}, timeouts: {first_byte: %[4]s}}
-  openai: {translator: openai, base_url: %[2]s, key: {file: ./key}, timeouts: {first_byte: %[4]s}}
-  gemini: {translator: gemini, base_url: %[3]s, key: {file: ./key}, timeouts: {first_byte: %[4]s}}
+  anthropic: {translator: anthropic, base_url: %[1]s, key: {file: ./key}, timeouts: {first_byte: %[4]s, idle: %[4]s}}
+  openai: {translator: openai, base_url: %[2]s, key: {file: ./key}, timeouts: {first_byte: %[4]s, idle: %[4]s}}
+  gemini: {translator: gemini, base_url: %[3]s, key: {file: ./key}, timeouts: {first_byte: %[4]s, idle: %[4]s}}
+  anthropic-hasty: {translator: anthropic, base_url: %[1]s, key: {file: ./key}, timeouts: {first_byte: 2s, idle: 2s}}
+  openai-hasty: {translator: openai, base_url: %[2]s, key: {file: ./key}, timeouts: {first_byte: 2s, idle: 2s}}
+  gemini-hasty: {translator: gemini, base_url: %[3]s, key: {file: ./key}, timeouts: {first_byte: 2s, idle: 2s}}
 models:
   databricks-claude-opus-4-6: {destinations: [{provider: anthropic, model: claude-opus-4-6}], aliases: [claude-haiku-4-5-20251001]}
   databricks-gpt-5-2: {destinations: [{provider: openai, model: gpt-5.2}]}
   databricks-gemini-2-5-flash: {destinations: [{provider: gemini, model: gemini-2.5-flash}]}
+  databricks-claude-opus-4-6-hasty: {destinations: [{provider: anthropic-hasty, model: claude-opus-4-6}]}
+  databricks-gpt-5-2-hasty: {destinations: [{provider: openai-hasty, model: gpt-5.2}]}
+  databricks-gemini-2-5-flash-hasty: {destinations: [{provider: gemini-hasty, model: gemini-2.5-flash}]}
   databricks-claude-opus-4-6-or-gpt: {destinations: [{provider: anthropic, model: claude-opus-4-6}], fallback: [{provider: openai, model: gpt-5.2}]}
   databricks-claude-priced: {destinations: [{provider: anthropic, model: claude-opus-4-6, price: {input: 100000, output: 100000}}]}
 budgets: [{of: user broke@example.com, usd: 0.5, per: month, then: block}]
 access:
   users: [{name: alice@example.com, groups: [analysts]}, {name: broke@example.com, groups: [analysts]}, {name: root@example.com, admin: true}]
   grants: [{to: analysts, privileges: [EXECUTE], on: schema system.ai}]
-`
+%[5]s`
 
-// newWorld starts a gateway whose providers must begin to answer within
-// firstByte.
-func newWorld(t *testing.T, firstByte string) *world {
+// newWorld starts a gateway whose providers may be silent for as long as
+// silence says, before they begin to answer and later. more is added to its
+// configuration.
+func newWorld(t *testing.T, silence string, more ...string) *world {
 	t.Helper()
 	const key = "upstream-key"
 	dir := t.TempDir()
@@ -112,7 +133,7 @@ func newWorld(t *testing.T, firstByte string) *world {
 		t.Fatal(err)
 	}
 	w := &world{anthropic: newStage(t, upstream.Anthropic(t, key)), openai: newStage(t, upstream.OpenAI(t, key)), gemini: newStage(t, upstream.Gemini(t, key))}
-	w.Gateway = gatewaytest.Start(t, fmt.Sprintf(worldConfig, w.anthropic.URL, w.openai.URL, w.gemini.URL, firstByte), dir)
+	w.Gateway = gatewaytest.Start(t, fmt.Sprintf(worldConfig, w.anthropic.URL, w.openai.URL, w.gemini.URL, silence, strings.Join(more, "")), dir)
 	w.token = w.Token("alice@example.com")
 	return w
 }

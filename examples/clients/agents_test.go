@@ -16,6 +16,7 @@ import (
 // it has gone all the way round. It is configured by `sallyport setup`, and
 // once more by `sallyport launch`.
 func TestAgents(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "60s")
 	tools := map[string]string{"claude": "claude-code", "codex": "codex", "gemini": "gemini-cli", "opencode": "opencode"}
 	var want sync.Map // tool and model of the runs
@@ -35,7 +36,7 @@ func TestAgents(t *testing.T) {
 				d := newDesk(t, c, "SALLYPORT_URL="+w.URL, "SALLYPORT_TOKEN="+w.token)
 				out, code := d.run("sallyport", append([]string{"launch", c.agent, "--model", onOpenAI, "--"}, c.args(upstream.Errand)...)...)
 				if code != 0 || !strings.Contains(out, upstream.Printed) {
-					t.Errorf("exit code %d, and the answer lacks %q:\n%s", code, upstream.Printed, ending(out))
+					t.Errorf("exit code %d, and the answer lacks %q:\n%s", code, upstream.Printed, tail(out))
 				}
 			})
 		}
@@ -61,6 +62,7 @@ func TestAgents(t *testing.T) {
 // and returns: the strict provider meets neither a signature that is not its
 // own nor a turn that lacks one.
 func TestAgentFallback(t *testing.T) {
+	t.Parallel()
 	for _, c := range []cli{claudeOld, claudeNew} {
 		t.Run(c.String(), func(t *testing.T) {
 			w := newWorld(t, "60s")
@@ -88,7 +90,7 @@ func TestAgentFallback(t *testing.T) {
 			d.setup(w.URL, w.token, wandering)
 			out, code := d.ask("Count on with the tool.")
 			if code != 0 {
-				t.Errorf("exit code %d:\n%s", code, ending(out))
+				t.Errorf("exit code %d:\n%s", code, tail(out))
 			}
 			if w.openai.turns == 0 || w.anthropic.turns < 3 {
 				t.Errorf("%d turns of GPT and %d of Claude: the conversation has not wandered", w.openai.turns, w.anthropic.turns)
@@ -99,7 +101,7 @@ func TestAgentFallback(t *testing.T) {
 				}
 			}
 			if !strings.Contains(out, "9-10-11-12") || !strings.Contains(out, "13-14-15-16") {
-				t.Errorf("the answer lacks what the commands printed:\n%s", ending(out))
+				t.Errorf("the answer lacks what the commands printed:\n%s", tail(out))
 			}
 			for _, r := range rows(t, w.Gateway, "destination_name, status", "endpoint_name = '"+wandering+"'") {
 				t.Log(r)
@@ -122,6 +124,7 @@ func results(body []byte) string {
 // Who has spent their budget reads so in their own agent, which stops after
 // one request; no provider is asked.
 func TestAgentBudget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, "60s")
 	token := w.Token("broke@example.com")
 	if status, _, body := w.Post(token, "/anthropic/v1/messages", `{"model":"`+budgeted+`","max_tokens":100,"messages":[{"role":"user","content":"Spend it."}]}`, "anthropic-version", "2023-06-01"); status != 200 {
@@ -135,7 +138,7 @@ func TestAgentBudget(t *testing.T) {
 			d.setup(w.URL, token, onAnthropic)
 			out, _ := d.ask("hi")
 			if !strings.Contains(out, "budget") || !strings.Contains(out, "0.50") {
-				t.Errorf("the output does not say that the budget is spent:\n%s", ending(out))
+				t.Errorf("the output does not say that the budget is spent:\n%s", tail(out))
 			}
 			if n := len(rows(t, w.Gateway, "invocation_id", "requester = 'broke@example.com'")) - before; n != 1 {
 				t.Errorf("%d requests, want 1", n)

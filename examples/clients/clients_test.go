@@ -102,7 +102,7 @@ func start(t *testing.T, dir string) gateway {
 	var g gateway
 	select {
 	case g.url = <-urls:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 	}
 	if g.url == "" {
 		t.Fatalf("the gateway did not start:\n%s", read())

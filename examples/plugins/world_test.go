@@ -223,7 +223,7 @@ func serve(t *testing.T, dir string) *gateway {
 	}()
 	select {
 	case g.url = <-urls:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 	}
 	if g.url == "" {
 		t.Fatalf("the gateway did not start:\n%s", g.logged())

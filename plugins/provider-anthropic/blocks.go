@@ -141,7 +141,7 @@ func (d *decoder) call(b *fastjson.Value) bool {
 	d.calls++
 	id := string(b.GetStringBytes("id"))
 	if !dialogue.IsID(id) || d.used[id] {
-		id = "toolu_" + dialogue.Digest(24, d.x.seed, strconv.Itoa(d.calls))
+		id = "toolu_" + d.x.seed.Digest(24, strconv.Itoa(d.calls))
 	}
 	d.used[id] = true
 	d.block.key = strconv.Itoa(d.calls)

@@ -49,8 +49,8 @@ func said(v *fastjson.Value, status int, requestID string) *apierror.Error {
 		e = apierror.New(apierror.UpstreamLimited, "Anthropic is overloaded or the gateway's account is at its limit: %s Try again later.", message)
 	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
 		e = apierror.New(apierror.UpstreamTimeout, "Anthropic did not answer in time: %s Try again.", message)
-	case status == http.StatusNotFound:
-		e = apierror.New(apierror.UpstreamFailed, "Anthropic does not know this model or path: %s Ask the operator to check the model's destination.", message)
+	case status == http.StatusNotFound: // asking again changes nothing
+		e = apierror.New(apierror.UpstreamInvalid, "Anthropic does not know this model or path: %s Ask the operator to check the model's destination.", message)
 	case status >= 400 && status < 500:
 		e = apierror.New(apierror.UpstreamInvalid, "Anthropic refused the request: %s", message)
 	default:

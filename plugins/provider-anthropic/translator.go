@@ -46,7 +46,7 @@ type exchange struct {
 	account string
 	model   family
 	names   *dialogue.Names
-	seed    string // for ids that the provider left out: the same request gives the same ones
+	seed    dialogue.Seed // for ids that the provider left out
 }
 
 // Begin translates a request to POST v1/messages, or v1/messages/count_tokens.
@@ -99,7 +99,7 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		x.up.Path, x.up.Stream = "v1/messages/count_tokens", false
 		x.up.Header = header(t.Carry, s.Beta, false)
 	}
-	x.seed = dialogue.Digest(16, string(x.up.Body))
+	x.seed.Body = x.up.Body
 	return x, nil
 }
 

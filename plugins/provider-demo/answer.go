@@ -28,6 +28,9 @@ func answer(r *or.Request) reply {
 	if len(done) > 0 {
 		return conclude(q, fs, done)
 	}
+	if l, rest, ok := programIn(q.text); ok {
+		return compute(l, rest, fs)
+	}
 	must := r.ToolChoice != nil && r.ToolChoice.Mode == "required"
 	p, asked := planFor(q, fs)
 	if asked && p.problem == "" {
@@ -40,7 +43,8 @@ func answer(r *or.Request) reply {
 		return reply{text: intro + p.problem}
 	}
 	if must && len(fs) > 0 {
-		return fs[0].anyCall(q)
+		i := slices.IndexFunc(fs, func(f function) bool { return !f.runs() })
+		return fs[max(i, 0)].anyCall(q)
 	}
 	return reply{text: intro + about(r, last, q, fs)}
 }
@@ -103,6 +107,9 @@ func callsAfter(items []or.Item, last int) []result {
 // conclude answers from what the functions gave, or tries once more.
 func conclude(q question, fs []function, done []result) reply {
 	last := done[len(done)-1]
+	if told, ok := tellPrograms(done); ok {
+		return reply{text: intro + told}
+	}
 	text := outputText(last.output)
 	rows, isRows := readRows(text)
 	f := slices.IndexFunc(fs, func(f function) bool { return f.name == last.call.Name })
@@ -217,7 +224,7 @@ func about(r *or.Request, last int, q question, fs []function) string {
 	for _, f := range fs {
 		if f.table != nil {
 			tables = append(tables, f.table.name+" ("+f.table.columnList()+")")
-		} else {
+		} else if !f.runs() {
 			others = append(others, f.name)
 		}
 	}

@@ -53,7 +53,7 @@ var idle = map[string]bool{
 func bestFunction(q question, fs []function) (function, bool) {
 	best, most := function{}, 2 // one word of a description is not enough
 	for _, f := range fs {
-		if f.table != nil {
+		if f.table != nil || f.runs() {
 			continue
 		}
 		score := 3*shared(q, nameWords(f.name)) + 2*min(shared(q, nameWords(strings.ToLower(f.description))), 2)
@@ -85,6 +85,9 @@ func (f function) anyCall(q question) reply {
 	if f.table != nil {
 		p := plan{f: f, q: question{}, values: []value{{fn: "count"}}}
 		return p.call()
+	}
+	if l, ok := f.language(); ok {
+		return l.run(l.least)
 	}
 	return reply{call: f.name, args: f.arguments(q)}
 }

@@ -6,8 +6,11 @@ import (
 	"strings"
 )
 
-// sql writes the query.
-func (p *plan) sql() string {
+// sql writes the query for the table's own function.
+func (p *plan) sql() string { return p.query(p.f.table.from()) }
+
+// query writes the query with the table as it is called in FROM.
+func (p *plan) query(from string) string {
 	var list, order []string
 	for i, g := range p.groups {
 		list = append(list, quote(g.name))
@@ -20,7 +23,7 @@ func (p *plan) sql() string {
 		list = append(list, quote(p.single.name))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "SELECT %s FROM %s", strings.Join(list, ", "), p.f.table.from())
+	fmt.Fprintf(&b, "SELECT %s FROM %s", strings.Join(list, ", "), from)
 	if len(p.where) > 0 {
 		fmt.Fprintf(&b, " WHERE %s", strings.Join(p.where, " AND "))
 	}

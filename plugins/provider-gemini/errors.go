@@ -63,8 +63,8 @@ func said(v *fastjson.Value, status int, requestID string) *apierror.Error {
 		e.RetryAfter = retry
 	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
 		e = apierror.New(apierror.UpstreamTimeout, "Gemini did not answer in time: %s Try again.", message)
-	case status == http.StatusNotFound:
-		e = apierror.New(apierror.UpstreamFailed, "Gemini does not know this model or path: %s Ask the operator to check the model's destination.", message)
+	case status == http.StatusNotFound: // asking again changes nothing
+		e = apierror.New(apierror.UpstreamInvalid, "Gemini does not know this model or path: %s Ask the operator to check the model's destination.", message)
 	case status >= 400 && status < 500:
 		e = apierror.New(apierror.UpstreamInvalid, "Gemini refused the request: %s", message)
 	default:

@@ -13,7 +13,7 @@ import (
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]apierror.Code{
-		301: apierror.UpstreamFailed, 400: apierror.UpstreamInvalid, 401: apierror.UpstreamAuth, 403: apierror.UpstreamAuth, 404: apierror.UpstreamFailed, 408: apierror.UpstreamTimeout,
+		301: apierror.UpstreamFailed, 400: apierror.UpstreamInvalid, 401: apierror.UpstreamAuth, 403: apierror.UpstreamAuth, 404: apierror.UpstreamInvalid, 408: apierror.UpstreamTimeout,
 		413: apierror.UpstreamInvalid, 429: apierror.UpstreamLimited, 500: apierror.UpstreamFailed, 502: apierror.UpstreamFailed, 503: apierror.UpstreamLimited, 504: apierror.UpstreamTimeout,
 	} {
 		r := provider.Reply{Status: status, Header: http.Header{"Retry-After": {"2"}}, Body: strings.NewReader(fmt.Sprintf(`{"error":{"code":%d,"status":"S","message":"their words"}}`, status))}

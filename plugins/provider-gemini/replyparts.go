@@ -9,7 +9,6 @@ import (
 	"github.com/valyala/fastjson"
 
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
-	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
 )
 
 // part handles one part of an answer: a thought, text, or a call. Other kinds,
@@ -64,7 +63,7 @@ func (d *decoder) call(c *fastjson.Value, signature string) bool {
 	key := strconv.Itoa(d.calls)
 	id := callID(string(c.GetStringBytes("id")))
 	if id == "" || d.used[id] {
-		id = "call_" + dialogue.Digest(24, d.x.seed, key)
+		id = "call_" + d.x.seed.Digest(24, key)
 	}
 	d.used[id] = true
 	if signature != "" && !d.state(mark{Signature: signature, Call: id}) {

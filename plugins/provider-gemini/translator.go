@@ -55,7 +55,7 @@ type exchange struct {
 	up      provider.Upstream
 	account string
 	names   *dialogue.Names
-	seed    string // for ids that the provider left out: the same request gives the same ones
+	seed    dialogue.Seed // for ids that the provider left out
 }
 
 // Begin translates a request to generateContent or streamGenerateContent.
@@ -102,7 +102,7 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		x.up.Query = "alt=sse"
 		x.up.Header.Set("Accept", "text/event-stream")
 	}
-	x.seed = dialogue.Digest(16, string(x.up.Body))
+	x.seed.Body = x.up.Body
 	return x, nil
 }
 

@@ -278,7 +278,7 @@ func (d *decoder) callID(id string, n int) string {
 	if id != "" {
 		return id
 	}
-	return "call_" + dialogue.Digest(24, d.x.seed, strconv.Itoa(n))
+	return "call_" + d.x.seed.Digest(24, strconv.Itoa(n))
 }
 
 // piece is how much of a long text is told at a time.

@@ -57,8 +57,8 @@ func said(v *fastjson.Value, status int, h http.Header) *apierror.Error {
 		e.RetryAfter = retryAfter(h)
 	case status == http.StatusRequestTimeout, status == http.StatusGatewayTimeout:
 		e = apierror.New(apierror.UpstreamTimeout, "The provider did not answer in time: %s Try again.", message)
-	case status == http.StatusNotFound:
-		e = apierror.New(apierror.UpstreamFailed, "The provider does not know this model or path: %s Ask the operator to check the model's destination.", message)
+	case status == http.StatusNotFound: // asking again changes nothing
+		e = apierror.New(apierror.UpstreamInvalid, "The provider does not know this model or path: %s Ask the operator to check the model's destination.", message)
 	case status >= 400 && status < 500:
 		e = apierror.New(apierror.UpstreamInvalid, "The provider refused the request: %s", message)
 	default:

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fastjson"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
 )
 
@@ -64,7 +65,7 @@ func (r *reader) parse(body []byte, read func(v *fastjson.Value)) error {
 	case err != nil:
 		return apierror.Wrap(apierror.Invalid, err, "The body is not JSON that can be read. Send one JSON object.")
 	case v.Type() != fastjson.TypeObject:
-		return apierror.New(apierror.Invalid, "The body must be a JSON object, not %s.", kind(v))
+		return apierror.New(apierror.Invalid, "The body must be a JSON object, not %s.", or.Kind(v))
 	}
 	read(v)
 	return r.err
@@ -77,7 +78,7 @@ func (r *reader) fail(code apierror.Code, p *place, format string, args ...any) 
 }
 
 func (r *reader) invalid(p *place, want string, v *fastjson.Value) {
-	r.fail(apierror.Invalid, p, "%s must be %s, not %s.", p, want, kind(v))
+	r.fail(apierror.Invalid, p, "%s must be %s, not %s.", p, want, or.Kind(v))
 }
 
 // missing says which member is not there, and what it is for.
@@ -86,22 +87,6 @@ func (r *reader) missing(p *place, what string) {
 }
 
 func (r *reader) lose(p *place) { r.lost.Add("%s", p) }
-
-func kind(v *fastjson.Value) string {
-	switch v.Type() {
-	case fastjson.TypeObject:
-		return "an object"
-	case fastjson.TypeArray:
-		return "an array"
-	case fastjson.TypeString:
-		return "a string"
-	case fastjson.TypeNumber:
-		return "a number"
-	case fastjson.TypeNull:
-		return "null"
-	}
-	return "true or false"
-}
 
 func null(v *fastjson.Value) bool  { return v == nil || v.Type() == fastjson.TypeNull }
 func isStr(v *fastjson.Value) bool { return v != nil && v.Type() == fastjson.TypeString }

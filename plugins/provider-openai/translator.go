@@ -79,7 +79,7 @@ type exchange struct {
 	account string
 	chat    bool
 	names   dialogue.Names
-	seed    string // for call ids that the server left out: the same request gives the same ones
+	seed    dialogue.Seed // for call ids that the server left out
 }
 
 // Begin translates a request to POST responses, chat/completions or embeddings.
@@ -91,14 +91,14 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 	x := &exchange{account: t.Account.Name, chat: s.API == "chat"}
 	x.names = dialogue.Names{Max: maxKey, Fits: func(c byte, _ bool) bool { return dialogue.Word(c) }}
 	x.up = provider.Upstream{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}}
-	var body any
 	switch {
 	case t.Op == provider.Embed && t.Embed != nil:
 		format := "base64"
 		if s.Server == "compatible" {
 			format = "float" // all of them know it
 		}
-		x.up.Path, body = "embeddings", embedBody{t.Model, t.Embed.Input, t.Embed.Dimensions, format}
+		x.up.Path = "embeddings"
+		x.up.Body, err = marshal(embedBody{t.Model, t.Embed.Input, t.Embed.Dimensions, format})
 	case t.Op == provider.Generate && t.Request != nil:
 		e := &encoder{request: t.Request, account: t.Account.Name, model: t.Model, settings: s, carry: t.Carry, names: &x.names}
 		x.up.Stream = t.Request.Stream
@@ -108,21 +108,18 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		x.up.Path = "responses"
 		if x.chat {
 			x.up.Path = "chat/completions"
-			body, err = e.chat()
+			x.up.Body, err = e.chatJSON()
 		} else {
-			body, err = e.responses()
-		}
-		if err != nil {
-			return nil, err
+			x.up.Body, err = e.responsesJSON()
 		}
 		x.up.Lost = e.lost
 	default:
 		return nil, apierror.New(apierror.Unsupported, "The openai translator cannot do %q. Choose a model of another provider for it.", t.Op)
 	}
-	if x.up.Body, err = marshal(body); err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+	if err != nil {
+		return nil, err
 	}
-	x.seed = dialogue.Digest(16, string(x.up.Body))
+	x.seed.Body = x.up.Body
 	return x, nil
 }
 

@@ -51,6 +51,11 @@ type Policy struct {
 	ExecFiles []string
 	Exec      bool // programs among ReadFiles and ReadDirs may be started, in new processes too, which stay in the process group
 
+	// MemoryFiles allows files that exist in memory only, which can be mapped and
+	// passed on. They are memory that MaxMemory does not count, so the two do not
+	// go together. With Exec they are allowed too.
+	MemoryFiles bool
+
 	Network bool // sockets of every family
 	Unix    bool // sockets of the AF_UNIX family
 	Listen  bool // AF_UNIX stream sockets that wait for connections; none can be made, and nothing sent to an address

@@ -11,14 +11,20 @@ type Program struct {
 	// script cannot be started by descriptor.
 	Descriptor int
 	Args       []string // the first is the name by which the program is called
+	// Keep are open descriptors that the program has as 3, 4 and so on, in this
+	// order. Each has a number above those. Linux only.
+	Keep []int
+	// Nice is how much the program yields to others for the processor, 0 to 19.
+	// Linux only.
+	Nice int
 	// Parent is the process whose end ends the program, which cannot change
 	// that; 0 means none.
 	Parent int
 }
 
 // Become narrows this process to p.Policy and executes the program, with the
-// environment and standard streams as they are and every other descriptor
-// closed. Unless the policy has Exec, the program starts none after it, not even
+// environment and standard streams as they are and every other descriptor but
+// p.Keep closed. Unless the policy has Exec, the program starts none after it, not even
 // itself. It returns only when that fails; end the process then, which may be
 // narrowed in part.
 func Become(p Program) error { return become(p) }

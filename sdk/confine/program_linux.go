@@ -35,6 +35,11 @@ func become(p Program) error {
 	// The thread that executes hands what it has to the program.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if p.Nice > 0 {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, p.Nice); err != nil { // of this thread
+			return fmt.Errorf("confine: priority: %w", err)
+		}
+	}
 	st, err := newStart()
 	if err != nil {
 		return err
@@ -54,6 +59,9 @@ func become(p Program) error {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS {
 		return fmt.Errorf("confine: close descriptors: %w", err)
 	}
+	if err := keep(p); err != nil {
+		return fmt.Errorf("confine: descriptors: %w", err)
+	}
 	at, flags := unix.AT_FDCWD, 0
 	if p.Descriptor > 0 {
 		at, flags = p.Descriptor, unix.AT_EMPTY_PATH
@@ -61,6 +69,18 @@ func become(p Program) error {
 	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, withHigh(st.first, at), uintptr(unsafe.Pointer(path)),
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), withHigh(st.second, flags), 0)
 	return &os.PathError{Op: "execute", Path: p.Path, Err: errno}
+}
+
+// keep gives the program its descriptors.
+func keep(p Program) error {
+	for i, fd := range p.Keep {
+		if to := 3 + i; fd < 3+len(p.Keep) || p.Descriptor == to {
+			return fmt.Errorf("%d cannot become %d: something else that is needed is there", fd, to)
+		} else if err := unix.Dup3(fd, to, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newStart makes one that nobody guesses.

@@ -185,7 +185,7 @@ func filter(p Policy, pid int, st start) program {
 			differ(sharedMemory)(b)
 		})
 	}
-	if !p.Exec || p.MaxMemory > 0 {
+	if !p.Exec && !p.MemoryFiles || p.MaxMemory > 0 {
 		f.refuseAll(memoryFiles, retEPERM)
 	}
 	if p.MaxMemory > 0 { // a pipe keeps the pages when the process has them no more

@@ -164,10 +164,12 @@ func invalid(param, format string, args ...any) error {
 }
 
 func wrongType(v *fastjson.Value, name, want string) error {
-	return invalid(name, "%s must be %s, not %s.", name, want, kind(v))
+	return invalid(name, "%s must be %s, not %s.", name, want, Kind(v))
 }
 
-func kind(v *fastjson.Value) string {
+// Kind names what a value is, for messages about one that should be something
+// else.
+func Kind(v *fastjson.Value) string {
 	switch v.Type() {
 	case fastjson.TypeObject:
 		return "an object"

@@ -118,7 +118,7 @@ func ParseEvent(b []byte) (Event, error) {
 	var e Event
 	err := parse(b, func(v *fastjson.Value) error {
 		if v.Type() != fastjson.TypeObject {
-			return fmt.Errorf("event: not an object but %s", kind(v))
+			return fmt.Errorf("event: not an object but %s", Kind(v))
 		}
 		d := decoder{}
 		if err := d.event(v, &e); err != nil {

@@ -56,7 +56,7 @@ func parseRequest(body []byte, client bool) (*Request, error) {
 	err = parse(body, func(v *fastjson.Value) error {
 		d := decoder{client: client, slab: make([]byte, 0, len(body))}
 		if v.Type() != fastjson.TypeObject {
-			return invalid("", "The body must be a JSON object, not %s.", kind(v))
+			return invalid("", "The body must be a JSON object, not %s.", Kind(v))
 		}
 		return d.request(v, r)
 	})

@@ -1,6 +1,10 @@
 package openresponses
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
 
 // The raw JSON of a part is a slice of its item's: a picture of 20 MB is not
 // kept twice. These find the slices in JSON that was checked before.
@@ -17,7 +21,7 @@ func member(object []byte, name string) json.RawMessage {
 			return nil
 		}
 		start := s.i
-		if s.value(0) != nil {
+		if !s.skip() {
 			return nil
 		}
 		if string(key) == name {
@@ -39,7 +43,7 @@ func elements(array []byte) []json.RawMessage {
 	var list []json.RawMessage
 	for s.i < len(s.b) && s.b[s.i] != ']' {
 		start := s.i
-		if s.value(0) != nil {
+		if !s.skip() {
 			return nil
 		}
 		list = append(list, s.b[start:s.i:s.i])
@@ -57,4 +61,54 @@ func (s *scanner) enter(c byte) bool {
 	s.i++
 	s.space()
 	return true
+}
+
+// skip passes over a value in JSON that was checked, looking only for its end.
+// It reports false where there is none.
+func (s *scanner) skip() bool {
+	for depth := 0; s.i < len(s.b); {
+		switch s.b[s.i] {
+		case '"':
+			if !s.skipString() {
+				return false
+			}
+		case '{', '[':
+			depth++
+			s.i++
+			continue
+		case '}', ']':
+			depth--
+			s.i++
+		case ',', ':', ' ', '\t', '\n', '\r':
+			s.i++
+			continue
+		default: // a number, true, false or null
+			for s.i < len(s.b) && strings.IndexByte(",:]} \t\n\r", s.b[s.i]) < 0 {
+				s.i++
+			}
+		}
+		if depth <= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scanner) skipString() bool {
+	for s.i++; ; s.i++ {
+		n := bytes.IndexByte(s.b[s.i:], '"')
+		if n < 0 {
+			return false
+		}
+		start := s.i
+		s.i += n
+		escapes := 0
+		for s.i-escapes > start && s.b[s.i-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			s.i++
+			return true
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
 	"sync"
 	"time"
 
@@ -81,8 +80,8 @@ func (c *Client) Begin(ctx context.Context, t Turn) (Exchange, error) {
 		c.release(cc, again)
 		return nil, c.explain(ctx, err)
 	}
-	ex := &exchange{client: c, cc: cc, op: t.Op, up: up.Upstream, begun: begun}
-	ex.cleanup = runtime.AddCleanup(ex, func(cc *clientConn) { c.release(cc, false) }, cc)
+	ex := &exchange{op: t.Op, up: up.Upstream}
+	hold(ex, &ex.held, c, cc, begun)
 	switch {
 	case t.Op == Embed && up.Embeds:
 		return &embedExchange{ex}, nil

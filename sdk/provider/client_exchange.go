@@ -9,13 +9,11 @@ import (
 	"io"
 	"iter"
 	"net"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/socket"
 )
 
 // finishGrace is how long the end of an exchange waits for what is already on
@@ -34,6 +32,10 @@ type clientConn struct {
 }
 
 func newClientConn(c net.Conn) *clientConn {
+	if u, ok := c.(*net.UnixConn); ok {
+		u.SetWriteBuffer(4 * writeBuffer) // some systems hold less than one; where this fails, the other end reads
+	}
+	c = socket.Direct(c)
 	return &clientConn{c: c, r: newFrameReader(c), out: make([]byte, 0, writeBuffer)}
 }
 
@@ -64,7 +66,7 @@ func (cc *clientConn) ask(ctx context.Context, b, rest []byte, want frameType) (
 	}
 	binary.BigEndian.PutUint32(b, uint32(n))
 	stop := context.AfterFunc(ctx, cc.interrupt)
-	payload, err = cc.answer(net.Buffers{b, rest}, want)
+	payload, err = cc.answer(b, rest, want)
 	if !stop() {
 		return nil, false, cmp.Or(err, context.Canceled)
 	}
@@ -72,11 +74,27 @@ func (cc *clientConn) ask(ctx context.Context, b, rest []byte, want frameType) (
 	return payload, again, err
 }
 
-func (cc *clientConn) answer(request net.Buffers, want frameType) ([]byte, error) {
-	if _, err := request.WriteTo(cc.c); err != nil {
+func (cc *clientConn) answer(b, rest []byte, want frameType) ([]byte, error) {
+	if len(rest) <= cap(b)-len(b) { // to copy a little costs less than to write twice
+		b, rest = append(b, rest...), nil
+	}
+	if _, err := cc.c.Write(b); err != nil {
 		return nil, err
 	}
-	t, payload, err := cc.r.next()
+	if len(rest) > 0 {
+		if _, err := cc.c.Write(rest); err != nil {
+			return nil, err
+		}
+	}
+	t, n, err := cc.r.head()
+	if err != nil {
+		return nil, err
+	}
+	read := cc.r.payload
+	if t == frameDialogue {
+		read = cc.r.borrow // what is parsed from it shares nothing with it
+	}
+	payload, err := read(n)
 	switch {
 	case err != nil:
 		return nil, err
@@ -98,14 +116,9 @@ func parseErr(payload []byte) error {
 
 // exchange is one turn under way.
 type exchange struct {
-	client  *Client
-	op      Op
-	up      *Upstream
-	begun   time.Time
-	cleanup runtime.Cleanup
-
-	mu sync.Mutex
-	cc *clientConn // nil once decoded or closed
+	held
+	op Op
+	up *Upstream
 }
 
 type embedExchange struct{ *exchange }
@@ -119,27 +132,6 @@ var (
 )
 
 func (e *exchange) Upstream() *Upstream { return e.up }
-
-// take hands out the connection, once.
-func (e *exchange) take() *clientConn {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	cc := e.cc
-	e.cc = nil
-	if cc != nil {
-		e.cleanup.Stop()
-	}
-	return cc
-}
-
-// Close gives up an exchange that is not to be decoded. After Decode it does
-// nothing.
-func (e *exchange) Close() error {
-	if cc := e.take(); cc != nil {
-		e.client.release(cc, false)
-	}
-	return nil
-}
 
 func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.Event, error] {
 	return func(yield func(openresponses.Event, error) bool) {
@@ -216,7 +208,7 @@ func (e *exchange) run(ctx context.Context, r Reply, take func(*clientConn, fram
 	stop := context.AfterFunc(ctx, cc.interrupt)
 	defer stop()
 
-	p := startPump(cc, r)
+	p := e.startPump(ctx, cc, r)
 	ended := false // by DONE or ERR
 	defer func() {
 		if !ended {
@@ -274,129 +266,4 @@ func (cc *clientConn) awaitDone(ctx context.Context) bool {
 	}
 	t, _, err := cc.r.next()
 	return err == nil && t == frameDone
-}
-
-// pump sends the reply to the plugin. It reads the body as the plugin takes it,
-// at most one buffer ahead of the socket's.
-type pump struct {
-	cc   *clientConn
-	stop atomic.Bool // nobody wants the rest of the body
-	done chan struct{}
-	rest bool // the plugin was told the end of the body; valid after done
-}
-
-func startPump(cc *clientConn, r Reply) *pump {
-	p := &pump{cc: cc, done: make(chan struct{})}
-	if r.Body == nil {
-		p.run(r)
-	} else {
-		go p.run(r)
-	}
-	return p
-}
-
-func (p *pump) run(r Reply) {
-	defer close(p.done)
-	j, err := json.Marshal(upHead{r.Status, r.Header})
-	if err != nil {
-		return // cannot be: numbers and strings only; without the end the connection is not used again
-	}
-	b := append(appendHeader(p.cc.out[:0], frameUpHead, len(j)), j...)
-	if r.Body == nil {
-		_, err = p.cc.c.Write(appendHeader(b, frameUpEOF, 0))
-		p.rest = err == nil
-		return
-	}
-	if cap(b)-len(b) < writeBuffer/2 { // unusually long headers
-		b = append(make([]byte, 0, len(b)+writeBuffer), b...)
-	}
-	head := p.sendLate(b) // with the first bytes of the body, when they are there
-	for first := true; ; first = false {
-		at := len(b) + frameHeader
-		n, end := r.Body.Read(b[at:cap(b)])
-		if n > 0 {
-			b = appendHeader(b, frameUpData, n)[:at+n]
-		}
-		if end == nil && p.stop.Load() {
-			end = io.EOF // the plugin passes over the rest without looking
-		}
-		if end != nil {
-			tail := appendCut(end)
-			b = append(appendHeader(b, frameUpEOF, len(tail)), tail...)
-		}
-		out := b
-		if first && head.sent() {
-			out = b[head.n:]
-		}
-		if len(out) > 0 {
-			if _, err := p.cc.c.Write(out); err != nil {
-				return
-			}
-		}
-		if end != nil {
-			p.rest = true
-			return
-		}
-		b = b[:0]
-	}
-}
-
-// lateHead sends the head of a reply by itself when the first bytes of the body
-// are a long time coming.
-type lateHead struct {
-	n     int
-	mu    sync.Mutex
-	done  bool // by itself, or with the first bytes
-	timer *time.Timer
-}
-
-func (p *pump) sendLate(head []byte) *lateHead {
-	l := &lateHead{n: len(head)}
-	l.timer = time.AfterFunc(flushDelay, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if !l.done {
-			l.done = true
-			p.cc.c.Write(head) // a failure shows again with the next write
-		}
-	})
-	return l
-}
-
-// sent reports whether the head went by itself; if not it never will.
-func (l *lateHead) sent() bool {
-	l.timer.Stop()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	was := l.done
-	l.done = true
-	return was
-}
-
-// finish ends the pump and reports whether the connection is at rest. A body
-// that does not end by itself, or whose exchange did not come to its end, is
-// closed when it can be; one that cannot be ends the pump when its owner ends
-// it, and the connection is not used again.
-func (p *pump) finish(body io.Reader, ended bool) bool {
-	p.stop.Store(true)
-	select {
-	case <-p.done:
-		return p.rest
-	default:
-	}
-	if ended {
-		grace := time.NewTimer(finishGrace)
-		defer grace.Stop()
-		select {
-		case <-p.done:
-			return p.rest
-		case <-grace.C:
-		}
-	}
-	if c, ok := body.(io.Closer); ok {
-		c.Close()
-		<-p.done
-		return p.rest
-	}
-	return false
 }

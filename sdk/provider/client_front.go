@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,8 +30,8 @@ func (c *Client) Accept(ctx context.Context, r ClientRequest) (Dialogue, error) 
 		c.release(cc, again)
 		return nil, c.explain(ctx, err)
 	}
-	d := &dialogue{client: c, cc: cc, asked: h.Asked, short: h.Short, begun: begun}
-	d.cleanup = runtime.AddCleanup(d, func(cc *clientConn) { c.release(cc, false) }, cc)
+	d := &dialogue{asked: h.Asked, short: h.Short}
+	hold(d, &d.held, c, cc, begun)
 	switch {
 	case h.Op == Embed && h.Embeds:
 		return &embedDialogue{d}, nil
@@ -46,10 +44,7 @@ func (c *Client) Accept(ctx context.Context, r ClientRequest) (Dialogue, error) 
 // accept sends ACCEPT and reads the answer. again says that the connection can
 // serve another dialogue although this one failed.
 func (cc *clientConn) accept(ctx context.Context, r ClientRequest) (h dialogueHead, again bool, err error) {
-	b, err := appendAccept(appendHeader(cc.out[:0], frameAccept, 0), r)
-	if err != nil {
-		return h, true, apierror.Wrap(apierror.Internal, err, "The gateway met an internal error.")
-	}
+	b := appendAccept(appendHeader(cc.out[:0], frameAccept, 0), r)
 	payload, again, err := cc.ask(ctx, b, r.Body, frameDialogue)
 	if err != nil {
 		return h, again, err
@@ -60,14 +55,9 @@ func (cc *clientConn) accept(ctx context.Context, r ClientRequest) (h dialogueHe
 
 // dialogue is one client's request under way.
 type dialogue struct {
-	client  *Client
-	asked   Asked
-	short   bool // the plugin puts back texts that are left out
-	begun   time.Time
-	cleanup runtime.Cleanup
-
-	mu sync.Mutex
-	cc *clientConn // nil once written or closed
+	held
+	asked Asked
+	short bool // the plugin puts back texts that are left out
 }
 
 type (
@@ -84,30 +74,9 @@ var (
 
 func (d *dialogue) Asked() Asked { return d.asked }
 
-// take hands out the connection, once.
-func (d *dialogue) take() *clientConn {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	cc := d.cc
-	d.cc = nil
-	if cc != nil {
-		d.cleanup.Stop()
-	}
-	return cc
-}
-
-// Close gives up a dialogue whose reply will not be written. After a Write it
-// does nothing.
-func (d *dialogue) Close() error {
-	if cc := d.take(); cc != nil {
-		d.client.release(cc, false)
-	}
-	return nil
-}
-
 // Write reads events in the caller's goroutine and writes to w in one of its
-// own, which has ended when Write returns. Each write to w holds one or several
-// of the plugin's.
+// own, which has ended when Write returns; what is no stream and fits into a
+// buffer needs none. Each write to w holds one or several of the plugin's.
 func (d *dialogue) Write(ctx context.Context, events iter.Seq2[openresponses.Event, error], w io.Writer) error {
 	return d.run(ctx, w, func(in *inward) error {
 		ended := false
@@ -116,7 +85,7 @@ func (d *dialogue) Write(ctx context.Context, events iter.Seq2[openresponses.Eve
 				return in.fail(err)
 			}
 			ended = ended || ev.IsTerminal()
-			if err := in.event(&ev, d.asked.Stream && !ev.More && !ended); err != nil || in.over.Load() {
+			if err := in.event(&ev, d.asked.Stream && !ev.More && !ended); err != nil || in.back.over.Load() {
 				return err
 			}
 		}
@@ -163,15 +132,19 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 	defer stop()
 
 	back := &backward{cc: cc, w: w, done: make(chan struct{})}
-	in := newInward(cc, d.asked.Stream, &back.over)
+	in := newInward(cc, d.asked.Stream)
 	if d.short {
 		in.texts = new(texts)
 	}
-	go back.run()
-	defer func() { <-back.done }()
+	if in.back = back; d.asked.Stream {
+		in.read()
+	}
 	defer func() {
 		if !in.ended { // nor will it
 			cc.interrupt()
+		}
+		if in.reading {
+			<-back.done
 		}
 	}()
 	err = send(in)
@@ -181,7 +154,11 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 	if err != nil {
 		cc.interrupt()
 	}
-	<-back.done
+	if in.reading {
+		<-back.done
+	} else {
+		back.run()
+	}
 	again = err == nil && back.ended && stop()
 	said, isSaid := errors.AsType[*pluginError](back.err)
 	_, isOurs := errors.AsType[*apierror.Error](err)
@@ -202,14 +179,15 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 
 // inward sends the plugin what it is to write for the client.
 type inward struct {
-	cc     *clientConn
-	over   *atomic.Bool // set when the plugin wants no more
-	ended  bool         // the last frame was sent
-	failed error        // what the plugin was told instead of more events
-	texts  *texts       // nil when the plugin wants them all
+	cc      *clientConn
+	back    *backward
+	reading bool   // back runs in a goroutine
+	ended   bool   // the last frame was sent
+	failed  error  // what the plugin was told instead of more events
+	texts   *texts // nil when the plugin wants them all
 }
 
-func newInward(cc *clientConn, stream bool, over *atomic.Bool) *inward {
+func newInward(cc *clientConn, stream bool) *inward {
 	if cc.in == nil {
 		cc.in = &frameWriter{w: cc.c, buf: cc.out[:0]}
 	}
@@ -217,15 +195,19 @@ func newInward(cc *clientConn, stream bool, over *atomic.Bool) *inward {
 	if stream {
 		cc.in.delay = flushDelay
 	}
-	return &inward{cc: cc, over: over}
+	return &inward{cc: cc}
+}
+
+// read begins to read what the plugin writes.
+func (in *inward) read() {
+	in.reading = true
+	go in.back.run()
 }
 
 // event sends an event, at once or with those behind it.
 func (in *inward) event(ev *openresponses.Event, flush bool) error {
 	b := in.texts.appendEvent(in.cc.put[:0], ev)
-	if cap(b) <= maxScratch {
-		in.cc.put = b
-	}
+	in.cc.put = keep(b)
 	return in.frame(frameIn, flush, b)
 }
 
@@ -247,6 +229,9 @@ func (in *inward) last(t frameType, parts ...[]byte) error {
 }
 
 func (in *inward) frame(t frameType, flush bool, parts ...[]byte) error {
+	if !in.reading && !in.cc.in.fits(parts) { // more than the plugin may take before it has written something
+		in.read()
+	}
 	err := in.cc.in.add(t, flush, parts)
 	if _, long := errors.AsType[*frameError](err); long {
 		return apierror.Wrap(apierror.TooLarge, err, "The reply is too large: a part of it has more than %d bytes.", MaxFrame)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"time"
 )
@@ -174,9 +173,9 @@ func unexpected(t frameType, when string) error {
 	return &frameError{fmt.Sprintf("frame of type %d %s", t, when)}
 }
 
-// frameWriter writes frames. A frame is never split over two writes: what does
-// not fit behind other frames begins a write of its own. Frames wait in the
-// buffer until flush, until the buffer is full, or for a delay: a timer costs as
+// frameWriter writes frames. A frame is never split over two writes unless it is
+// longer than the buffer: what does not fit behind other frames begins a write of
+// its own. Frames wait in the buffer until flush, until the buffer is full, or for a delay: a timer costs as
 // much as a write, since it wakes a thread, so who knows that a flush follows
 // uses last.
 type frameWriter struct {
@@ -232,12 +231,30 @@ func (w *frameWriter) add(t frameType, flush bool, parts [][]byte) error {
 	return w.err
 }
 
-// writeLong writes a frame that is longer than the buffer, in one write.
+// fits reports whether a frame of these parts fits behind what is in the buffer.
+func (w *frameWriter) fits(parts [][]byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.buf) + frameHeader
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n <= cap(w.buf)
+}
+
+// writeLong writes a frame that is longer than the buffer, which is empty: what
+// of it fits into that, and then part by part.
 func (w *frameWriter) writeLong(t frameType, n int, parts [][]byte) {
-	vec := make(net.Buffers, 0, 1+len(parts))
-	vec = append(vec, appendHeader(make([]byte, 0, frameHeader), t, n))
-	vec = append(vec, parts...)
-	_, w.err = vec.WriteTo(w.w)
+	w.buf = appendHeader(w.buf, t, n)
+	for ; len(parts[0]) <= cap(w.buf)-len(w.buf); parts = parts[1:] {
+		w.buf = append(w.buf, parts[0]...)
+	}
+	w.flushLocked()
+	for _, p := range parts {
+		if w.err == nil {
+			_, w.err = w.w.Write(p)
+		}
+	}
 }
 
 // waiting reports whether frames lie in the buffer and nobody is writing.

@@ -17,26 +17,26 @@ import (
 // Payloads of the frames. A payload with a head is u32 length of the head, the
 // head (JSON), and the rest as it is.
 
-type reqHead struct {
-	Op      Op          `json:"op"`
-	Account Account     `json:"account"`
-	Model   string      `json:"model"`
-	Carry   http.Header `json:"carry,omitempty"`
-	Short   bool        `json:"short,omitempty"` // the gateway knows eventShort
-}
-
 // upReqHead is the head of UP_REQ. The embedded Upstream is nil when no HTTP
 // request is to be made.
 type upReqHead struct {
 	*Upstream
-	None   bool `json:"none,omitempty"`   // no HTTP at all
-	Embeds bool `json:"embeds,omitempty"` // the Exchange is an EmbedDecoder
-	Counts bool `json:"counts,omitempty"` // the Exchange is a CountDecoder
+	None   bool // no HTTP at all
+	Embeds bool // the Exchange is an EmbedDecoder
+	Counts bool // the Exchange is a CountDecoder
 }
 
-type upHead struct {
-	Status int         `json:"status"`
-	Header http.Header `json:"header,omitempty"`
+// appendUpHead appends an UP_HEAD payload.
+func appendUpHead(dst []byte, status int, header http.Header) []byte {
+	h := beginObject(dst)
+	h.number("status", status)
+	h.header("header", header)
+	return h.end()
+}
+
+func parseUpHead(b []byte) (r Reply, err error) {
+	err = readObject(b, func(h *headReader) { r.Status, r.Header = h.number("status"), h.header("header") })
+	return r, err
 }
 
 // upEOF is the payload of UP_EOF; empty for a reply that ended in good order.
@@ -119,11 +119,19 @@ func splitHead(b []byte, head any) (rest []byte, err error) {
 
 // appendTurn appends a REQ payload.
 func appendTurn(dst []byte, t Turn) ([]byte, error) {
-	head, err := withHead(reqHead{t.Op, t.Account, t.Model, t.Carry, true})
-	if err != nil {
-		return dst, err
+	h := beginHead(dst)
+	h.str("op", string(t.Op))
+	h.key("account")
+	h.b = append(h.b, `{"name":`...)
+	h.b = openresponses.AppendString(h.b, t.Account.Name)
+	if len(t.Account.Settings) > 0 {
+		h.b = append(append(h.b, `,"settings":`...), t.Account.Settings...)
 	}
-	dst = append(dst, head...)
+	h.b = append(h.b, '}')
+	h.str("model", t.Model)
+	h.header("carry", t.Carry)
+	h.flag("short", true) // this gateway knows eventShort
+	dst = h.end()
 	switch {
 	case t.Embed != nil:
 		body, err := json.Marshal(t.Embed)
@@ -134,52 +142,66 @@ func appendTurn(dst []byte, t Turn) ([]byte, error) {
 	return dst, nil
 }
 
-// parseTurn reads a REQ payload. short tells that events may leave out texts.
+// parseTurn reads a REQ payload, and keeps nothing of it. short tells that
+// events may leave out texts.
 func parseTurn(b []byte) (t Turn, short bool, err error) {
-	var h reqHead
-	body, err := splitHead(b, &h)
-	if err != nil {
+	body, err := readHead(b, func(h *headReader) {
+		t.Op, t.Model, t.Carry, short = Op(h.str("op")), h.str("model"), h.header("carry"), h.flag("short")
+		h.object("account", func(h *headReader) { t.Account = Account{h.str("name"), h.raw("settings")} })
+	})
+	switch {
+	case err != nil:
 		return Turn{}, false, err
-	}
-	t = Turn{Op: h.Op, Account: h.Account, Model: h.Model, Carry: h.Carry}
-	if len(body) == 0 {
-		return t, h.Short, nil
+	case len(body) == 0:
+		return t, short, nil
 	}
 	if t.Op == Embed {
 		t.Embed = new(EmbedRequest)
 		if err := json.Unmarshal(body, t.Embed); err != nil {
 			return Turn{}, false, &frameError{"embed request: " + err.Error()}
 		}
-		return t, h.Short, nil
+		return t, short, nil
 	}
 	t.Request, err = openresponses.ReadRequest(body)
-	return t, h.Short, err
+	return t, short, err
 }
 
-// appendUpReq returns the two parts of an UP_REQ payload.
-func appendUpReq(ex Exchange) (head, body []byte, err error) {
+// appendUpReq appends the head of an UP_REQ payload, and gives the rest.
+func appendUpReq(dst []byte, ex Exchange) (head, body []byte) {
 	_, embeds := ex.(EmbedDecoder)
 	_, counts := ex.(CountDecoder)
-	up := ex.Upstream()
-	if up != nil {
+	h := beginHead(dst)
+	if up := ex.Upstream(); up != nil {
+		h.str("method", up.Method)
+		h.str("path", up.Path)
+		h.opt("query", up.Query)
+		h.header("header", up.Header)
+		h.flag("stream", up.Stream)
+		h.strs("lost", up.Lost)
 		body = up.Body
+	} else {
+		h.flag("none", true)
 	}
-	head, err = withHead(upReqHead{Upstream: up, None: up == nil, Embeds: embeds, Counts: counts})
-	return head, body, err
+	h.flag("embeds", embeds)
+	h.flag("counts", counts)
+	return h.end(), body
 }
 
-func parseUpReq(b []byte) (upReqHead, error) {
-	h := upReqHead{Upstream: new(Upstream)}
-	body, err := splitHead(b, &h)
-	if err != nil {
-		return h, err
+// parseUpReq reads an UP_REQ payload; the body shares its memory.
+func parseUpReq(b []byte) (up upReqHead, err error) {
+	body, err := readHead(b, func(h *headReader) {
+		up.None, up.Embeds, up.Counts = h.flag("none"), h.flag("embeds"), h.flag("counts")
+		if !up.None {
+			up.Upstream = &Upstream{
+				Method: h.str("method"), Path: h.str("path"), Query: h.str("query"), Header: h.header("header"),
+				Stream: h.flag("stream"), Lost: h.strs("lost"),
+			}
+		}
+	})
+	if err == nil && up.Upstream != nil {
+		up.Body = body
 	}
-	if h.None {
-		h.Upstream = nil
-		return h, nil
-	}
-	h.Upstream.Body = body
-	return h, nil
+	return up, err
 }
 
 // appendVectors returns the two parts of an EMBED payload: numbers are IEEE 754

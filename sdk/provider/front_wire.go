@@ -13,59 +13,73 @@ import (
 // dialogueHead is the head of DIALOGUE.
 type dialogueHead struct {
 	Asked
-	Counts bool `json:"counts,omitempty"` // the Dialogue is a CountWriter
-	Embeds bool `json:"embeds,omitempty"` // the Dialogue is an EmbedWriter
-	Short  bool `json:"short,omitempty"`  // the plugin knows eventShort
+	Counts bool // the Dialogue is a CountWriter
+	Embeds bool // the Dialogue is an EmbedWriter
+	Short  bool // the plugin knows eventShort
 }
 
 // appendAccept appends an ACCEPT payload without the body.
-func appendAccept(dst []byte, r ClientRequest) ([]byte, error) {
-	head, err := withHead(r)
-	return append(dst, head...), err
+func appendAccept(dst []byte, r ClientRequest) []byte {
+	h := beginHead(dst)
+	h.str("surface", r.Surface)
+	h.str("route", r.Route)
+	h.opt("model", r.Model)
+	h.flag("stream", r.Stream)
+	h.opt("query", r.Query)
+	h.header("header", r.Header)
+	return h.end()
 }
 
-func parseAccept(b []byte) (ClientRequest, error) {
-	var r ClientRequest
-	body, err := splitHead(b, &r)
-	r.Body = body
+// parseAccept reads an ACCEPT payload; the body shares its memory.
+func parseAccept(b []byte) (r ClientRequest, err error) {
+	r.Body, err = readHead(b, func(h *headReader) {
+		r.Surface, r.Route, r.Model, r.Stream = h.str("surface"), h.str("route"), h.str("model"), h.flag("stream")
+		r.Query, r.Header = h.str("query"), h.header("header")
+	})
 	return r, err
 }
 
-// appendDialogue returns the two parts of a DIALOGUE payload.
-func appendDialogue(d Dialogue) (head, body []byte, err error) {
+// appendDialogue appends a DIALOGUE payload.
+func appendDialogue(dst []byte, d Dialogue) ([]byte, error) {
 	_, counts := d.(CountWriter)
 	_, embeds := d.(EmbedWriter)
 	a := d.Asked()
+	h := beginHead(dst)
+	h.str("op", string(a.Op))
+	h.opt("model", a.Model)
+	h.flag("stream", a.Stream)
+	h.strs("lost", a.Lost)
+	h.flag("counts", counts)
+	h.flag("embeds", embeds)
+	h.flag("short", true)
 	switch {
 	case a.Op == Embed && a.Embed != nil:
-		body, err = json.Marshal(a.Embed)
+		body, err := json.Marshal(a.Embed)
+		return append(h.end(), body...), err
 	case a.Op != Embed && a.Request != nil:
-		body = a.Request.AppendJSON(nil)
-	default:
-		err = errors.New("the front has made no request of the client's")
+		return a.Request.AppendJSON(h.end()), nil
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	head, err = withHead(dialogueHead{Asked: a, Counts: counts, Embeds: embeds, Short: true})
-	return head, body, err
+	return nil, errors.New("the front has made no request of the client's")
 }
 
-func parseDialogue(b []byte) (dialogueHead, error) {
-	var h dialogueHead
-	body, err := splitHead(b, &h)
+// parseDialogue reads a DIALOGUE payload, and keeps nothing of it.
+func parseDialogue(b []byte) (d dialogueHead, err error) {
+	body, err := readHead(b, func(h *headReader) {
+		d.Op, d.Model, d.Stream, d.Lost = Op(h.str("op")), h.str("model"), h.flag("stream"), h.strs("lost")
+		d.Counts, d.Embeds, d.Short = h.flag("counts"), h.flag("embeds"), h.flag("short")
+	})
 	if err != nil {
-		return h, err
+		return d, err
 	}
-	if h.Op == Embed {
-		h.Embed = new(EmbedRequest)
-		if err := json.Unmarshal(body, h.Embed); err != nil {
-			return h, &frameError{"embed request: " + err.Error()}
+	if d.Op == Embed {
+		d.Embed = new(EmbedRequest)
+		if err := json.Unmarshal(body, d.Embed); err != nil {
+			return d, &frameError{"embed request: " + err.Error()}
 		}
-		return h, nil
+		return d, nil
 	}
-	h.Request, err = openresponses.ReadRequest(body)
-	return h, err
+	d.Request, err = openresponses.ReadRequest(body)
+	return d, err
 }
 
 // parseInErr reads the error that the events of a dialogue end in.

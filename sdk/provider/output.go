@@ -1,10 +1,7 @@
 package provider
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -207,7 +204,9 @@ func (o *Output) Usage(u openresponses.Usage) bool {
 }
 
 // Finish closes what is open and ends the turn. An empty Status means
-// completed; with another the open item ends incomplete.
+// completed. With another the last item, if open, ends incomplete, and so does a
+// call before it whose arguments are not whole: it is the last item then, since
+// nothing follows an incomplete one, and what waited for its end is not told.
 func (o *Output) Finish(t openresponses.Terminal) bool {
 	if o.ended {
 		return false
@@ -224,8 +223,8 @@ func (o *Output) Finish(t openresponses.Terminal) bool {
 			continue
 		}
 		status := openresponses.StatusCompleted
-		if t.Status != openresponses.StatusCompleted && len(o.queue) == 1 && !e.closed {
-			status = openresponses.StatusIncomplete
+		if t.Status != openresponses.StatusCompleted && !e.closed && (len(o.queue) == 1 || !whole(o.text.String())) {
+			status, o.queue = openresponses.StatusIncomplete, o.queue[:1]
 		}
 		if !o.close(status) {
 			return false
@@ -378,19 +377,6 @@ func (o *Output) start() bool {
 		}
 	}
 	return true
-}
-
-// callID gives id, or one that fits in its place.
-func (o *Output) callID(id string) string {
-	if len(id) > 64 {
-		sum := sha256.Sum256([]byte(id))
-		id = "call_" + hex.EncodeToString(sum[:16])
-	}
-	for n := o.index; id == "" || o.calls[id]; n++ {
-		id = "call_" + strconv.Itoa(n)
-	}
-	o.calls[id] = true
-	return id
 }
 
 // apply tells p now if e is open, else keeps it.

@@ -1,7 +1,11 @@
 package provider
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
@@ -143,3 +147,20 @@ func (o *Output) emit(e openresponses.Event) bool {
 	}
 	return true
 }
+
+// callID gives id, or one that fits in its place.
+func (o *Output) callID(id string) string {
+	if len(id) > 64 {
+		sum := sha256.Sum256([]byte(id))
+		id = "call_" + hex.EncodeToString(sum[:16])
+	}
+	for n := o.index; id == "" || o.calls[id]; n++ {
+		id = "call_" + strconv.Itoa(n)
+	}
+	o.calls[id] = true
+	return id
+}
+
+// whole reports whether arguments may be all there: providers that send calls one
+// after another do not say where one ends.
+func whole(arguments string) bool { return arguments == "" || json.Valid([]byte(arguments)) }

@@ -109,6 +109,25 @@ func TestOutput(t *testing.T) {
 		}, `{"type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"a","annotations":[]}]}
 {"type":"function_call","call_id":"c0","name":"f","arguments":"","status":"completed"}
 {"type":"function_call","call_id":"c1","name":"g","arguments":"{","status":"incomplete"}` + "\n"},
+		{"failed in the middle of several calls", func(o *Output) {
+			o.Call("0", "c0", "f")
+			o.Call("1", "c1", "g")
+			o.Call("2", "c2", "h")
+			o.Arguments("0", "{}")
+			o.Arguments("1", `{"a":`)
+			o.Arguments("2", "{}")
+			o.Finish(openresponses.Terminal{Status: openresponses.StatusFailed})
+		}, `{"type":"function_call","call_id":"c0","name":"f","arguments":"{}","status":"completed"}
+{"type":"function_call","call_id":"c1","name":"g","arguments":"{\"a\":","status":"incomplete"}` + "\n"},
+		{"failed after a call that was closed", func(o *Output) {
+			o.Call("0", "c0", "f")
+			o.Call("1", "c1", "g")
+			o.Arguments("1", "{}")
+			o.Arguments("0", "oddly closed")
+			o.CloseCall("0")
+			o.Finish(openresponses.Terminal{Status: openresponses.StatusFailed})
+		}, `{"type":"function_call","call_id":"c0","name":"f","arguments":"oddly closed","status":"completed"}
+{"type":"function_call","call_id":"c1","name":"g","arguments":"{}","status":"incomplete"}` + "\n"},
 		{"annotations", func(o *Output) {
 			o.Text("see")
 			o.Annotate(openresponses.Annotation{Type: "url_citation", URL: "https://e.example", Title: "E", EndIndex: 3})
@@ -231,8 +250,9 @@ func TestOutputAnyOrder(t *testing.T) {
 				}
 			}
 		}
+		cut := acc.Terminal().Status != openresponses.StatusCompleted // what waited behind a call that is not whole is lost then
 		for c, n := range want {
-			if got[c] != n {
+			if got[c] != n && !(cut && got[c] < n) {
 				t.Fatalf("seed %d: %d of %q told, want %d", seed, got[c], c, n)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/socket"
 )
 
 // server runs a Translator over connections, and a Front.
@@ -65,16 +66,17 @@ func (s *server) conn(c net.Conn) {
 		s.mu.Unlock()
 	}()
 
-	sc := &serverConn{c: c, r: newFrameReader(c), w: newFrameWriter(c), translator: s.translator, front: s.front, watcher: &s.watcher}
+	d := socket.Direct(c)
+	sc := &serverConn{c: c, r: newFrameReader(d), w: newFrameWriter(d), translator: s.translator, front: s.front, watcher: &s.watcher}
 	sc.w.delay = 0 // see watcher
 	for {
-		t, payload, err := sc.r.next()
+		t, n, err := sc.r.head()
 		switch {
 		case err != nil:
 		case t == frameReq:
-			err = sc.exchange(s.ctx, payload)
+			err = sc.exchange(s.ctx, n)
 		case t == frameAccept && sc.front != nil:
-			err = sc.dialogue(s.ctx, payload)
+			err = sc.dialogue(s.ctx, n)
 		default:
 			err = unexpected(t, "between two exchanges")
 		}
@@ -95,15 +97,28 @@ type serverConn struct {
 	translator Translator
 	front      Front
 	watcher    *watcher
-	scratch    []byte // an event being written
+	scratch    []byte // a frame being put together
 	texts      *texts // of the exchange; nil when the gateway wants them all
 }
 
-// maxScratch is the longest scratch that is kept for the next event.
+// maxScratch is the longest scratch that is kept for the next frame.
 const maxScratch = 64 << 10
 
-// exchange serves one REQ. An error means that the connection is of no more use.
-func (sc *serverConn) exchange(parent context.Context, req []byte) error {
+// keep gives the memory of b for the next frame, unless it is too much.
+func keep(b []byte) []byte {
+	if cap(b) > maxScratch {
+		return nil
+	}
+	return b
+}
+
+// exchange serves one REQ, of n bytes. An error means that the connection is of
+// no more use.
+func (sc *serverConn) exchange(parent context.Context, n int) error {
+	req, err := sc.r.borrow(n)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	defer sc.watcher.watch(sc, cancel)()
@@ -119,11 +134,9 @@ func (sc *serverConn) exchange(parent context.Context, req []byte) error {
 	if err != nil {
 		return sc.fail(ctx, err)
 	}
-	head, body, err := appendUpReq(ex)
-	if err == nil {
-		err = sc.w.last(frameUpReq, head, body)
-	}
-	if err != nil {
+	head, body := appendUpReq(sc.scratch[:0], ex)
+	sc.scratch = keep(head)
+	if err := sc.w.last(frameUpReq, head, body); err != nil {
 		return sc.fail(ctx, err)
 	}
 
@@ -134,16 +147,17 @@ func (sc *serverConn) exchange(parent context.Context, req []byte) error {
 	if t != frameUpHead {
 		return unexpected(t, "instead of the reply's head")
 	}
-	var h upHead
-	if err := json.Unmarshal(payload, &h); err != nil {
-		return &frameError{"head of reply: " + err.Error()}
+	h, err := parseUpHead(payload)
+	if err != nil {
+		return err
 	}
 	sc.texts = nil
 	if short {
 		sc.texts = new(texts)
 	}
 	reply := &replyBody{r: sc.r, w: sc.w}
-	if err := sc.decode(ctx, turn.Op, ex, Reply{Status: h.Status, Header: h.Header, Body: reply}); err != nil {
+	h.Body = reply
+	if err := sc.decode(ctx, turn.Op, ex, h); err != nil {
 		err = sc.fail(ctx, err)
 		if err != nil {
 			return err
@@ -201,9 +215,7 @@ func (sc *serverConn) decode(ctx context.Context, op Op, ex Exchange, r Reply) (
 		if err := sc.w.frame(frameEvent, b); err != nil {
 			return err
 		}
-		if cap(b) <= maxScratch {
-			sc.scratch = b
-		}
+		sc.scratch = keep(b)
 	}
 	return nil
 }

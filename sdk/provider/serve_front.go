@@ -11,9 +11,13 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
 
-// dialogue serves one ACCEPT. An error means that the connection is of no more
-// use.
-func (sc *serverConn) dialogue(parent context.Context, accept []byte) error {
+// dialogue serves one ACCEPT, of n bytes. An error means that the connection is
+// of no more use.
+func (sc *serverConn) dialogue(parent context.Context, n int) error {
+	accept, err := sc.r.payload(n) // the body is the author's
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	defer sc.watcher.watch(sc, cancel)()
@@ -26,9 +30,10 @@ func (sc *serverConn) dialogue(parent context.Context, accept []byte) error {
 	if err != nil {
 		return sc.fail(ctx, err)
 	}
-	head, body, err := appendDialogue(d)
+	b, err := appendDialogue(sc.scratch[:0], d)
+	sc.scratch = keep(b)
 	if err == nil {
-		err = sc.w.last(frameDialogue, head, body)
+		err = sc.w.last(frameDialogue, b)
 	}
 	if err != nil {
 		closeUnused(d)

@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/core/toolset"
 )
 
 // configFlag adds --config to a command.
@@ -86,6 +87,9 @@ func checkCommand() *cobra.Command {
 		out := cmd.OutOrStdout()
 		for _, line := range cfg.NotInForce() {
 			fmt.Fprintln(out, "note:", line)
+		}
+		if _, missing := gateway.CodeExecution(cfg); missing != "" && cfg.CodeExecution.Offer != toolset.OfferNever {
+			fmt.Fprintln(out, "note: code execution:", missing)
 		}
 		for _, line := range append(cfg.MissingSecrets(), warnings...) {
 			fmt.Fprintln(out, "warning:", line)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,7 @@ func doctorCommand() *cobra.Command {
 		if err == nil {
 			d.plugins(cfg)
 			d.whole(cmd.Context(), cfg)
+			d.code(cfg)
 			running = d.data(cfg)
 			d.address("listen", cfg.Listen.Address, running)
 			if cfg.Metrics != "" {
@@ -164,6 +166,17 @@ func (d *doctor) whole(ctx context.Context, cfg *config.Config) {
 	}
 	for _, line := range slices.Concat(cfg.NotInForce(), cfg.MissingSecrets(), warnings) {
 		d.note("configuration", "%s", line)
+	}
+}
+
+// code looks at what runs the programs of models. Nothing of it stops serve.
+func (d *doctor) code(cfg *config.Config) {
+	languages, missing := gateway.CodeExecution(cfg)
+	if len(languages) > 0 {
+		d.ok("code", "models can run programs in %s; offered: %s", strings.Join(languages, ", "), cfg.CodeExecution.Offer)
+	}
+	if missing != "" {
+		d.note("code", "%s", missing)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 // serverCommands are those that run a gateway or work on its files.
 func serverCommands() []*cobra.Command {
-	return []*cobra.Command{serveCommand(), usageCommand(), tablesCommand(), checkCommand(), configCommand(), doctorCommand(), backupCommand(), pluginCommand()}
+	return []*cobra.Command{serveCommand(), usageCommand(), tablesCommand(), checkCommand(), configCommand(), doctorCommand(), backupCommand(), pluginCommand(), workerCommand()}
 }
 
 // localFlag adds --config to a command that can ask the gateway of this

@@ -113,7 +113,7 @@ func TestCheck(t *testing.T) {
 		if code != 0 || !strings.Contains(out, "the configuration is valid") {
 			t.Fatalf("got exit code %d, %q, %q", code, out, errs)
 		}
-		for _, want := range []string{"note: code_execution", "warning: table main.s.gone"} {
+		for _, want := range []string{"note: code execution: models run no programs: there are no guests in ", "warning: table main.s.gone"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("got %q, want a line with %q", out, want)
 			}

@@ -37,14 +37,18 @@ var keys = []struct{ name, sql string }{
 }
 
 // sums is what is summed, in the order of the columns behind the keys.
-const sums = `count(*) FILTER (WHERE service_type IS NULL AND coalesce(operation, 'generate') <> 'count_tokens') AS requests,
+const sums = `count(*) FILTER (WHERE ` + requests + ` AND status IS DISTINCT FROM 'refused') AS requests,
   count(*) FILTER (WHERE service_type IS NOT NULL) AS hosted_tool_calls,
   coalesce(sum(input_tokens), 0) AS input_tokens,
   coalesce(sum(token_details.cache_read_input_tokens), 0) AS cached_input_tokens,
   coalesce(sum(output_tokens), 0) AS output_tokens,
   sum(cost_usd) AS cost_usd,
   count(*) FILTER (WHERE cost_usd IS NULL AND total_tokens > 0) AS requests_without_price,
-  count(*) FILTER (WHERE token_source = 'estimated') AS requests_estimated`
+  count(*) FILTER (WHERE token_source = 'estimated') AS requests_estimated,
+  count(*) FILTER (WHERE ` + requests + ` AND status = 'refused') AS refused`
+
+// requests are the rows of calls of models, of those that were refused too.
+const requests = `service_type IS NULL AND coalesce(operation, 'generate') <> 'count_tokens'`
 
 // Places of the sums behind the keys.
 const (
@@ -56,6 +60,7 @@ const (
 	atCost
 	atUnpriced
 	atEstimated
+	atRefused
 	sumCount
 )
 
@@ -161,7 +166,7 @@ func usageReportCommand() *cobra.Command {
 		Use:   "report",
 		Short: "sum up requests, tokens and cost",
 		Long: "Sum up requests, tokens and cost. A request is one call of a model; the tools that the gateway itself ran for it are\n" +
-			"counted apart. Cached input is a part of the input. Cost is in US dollars, to the cent; `usage export` has all digits.\n\n" + reachHelp,
+			"counted apart, and so are requests that a limit, a budget or a permission refused: no provider saw them. Cached input is a part of the input. Cost is in US dollars, to the cent; `usage export` has all digits.\n\n" + reachHelp,
 		Example: "  sallyport usage report --by user,model --since 2026-11-01\n  sallyport usage report --by month",
 		Args:    noArgs,
 	}
@@ -243,6 +248,9 @@ func (s selection) notes(total []*string) []string {
 	var out []string
 	if slices.Contains(s.by, "group") {
 		out = append(out, "A user in several groups counts in each of them; the total counts every request once.")
+	}
+	if n, _ := strconv.Atoi(text(total[atRefused])); n > 0 {
+		out = append(out, "Refused before any provider was asked, and so not among the requests: "+counted(n, "request")+". `usage export --by` has them for each row.")
 	}
 	if n, _ := strconv.Atoi(text(total[atUnpriced])); n > 0 {
 		out = append(out, "Without a price, and so not in the cost: "+counted(n, "request")+" that used tokens. Set price at the destinations of their models; it holds for later requests.")

@@ -37,6 +37,7 @@ type usageRow struct {
 	Total     *int64            `delta:"total_tokens"`
 	Details   map[string]any    `delta:"token_details"`
 	Source    string            `delta:"token_source,omitzero"`
+	Status    string            `delta:"status,omitzero"`
 	Cost      *string           `delta:"cost_usd"`
 	Tags      map[string]string `delta:"request_tags"`
 	Price     map[string]any    `delta:"price"`
@@ -87,8 +88,8 @@ func withUsage(t *testing.T, rows ...usageRow) (file string) {
 }
 
 // someUsage is that of two months: costs that floats would not add up, a call
-// without a price, one whose tokens were estimated, a hosted tool's, and one by
-// somebody in no group.
+// without a price, one whose tokens were estimated, a hosted tool's, one by
+// somebody in no group, and one that was refused.
 func someUsage(t *testing.T) string {
 	tool := called("2026-11-02T10:00:01Z", "alice@example.com", "", "", 0, 0, 0, "", "analysts", "eng")
 	tool.Input, tool.Output, tool.Total, tool.Details, tool.Service = nil, nil, nil, nil, "HOSTED_TOOL"
@@ -100,7 +101,9 @@ func someUsage(t *testing.T) string {
 	odd.AttemptOf = []map[string]any{{"destination_name": "x", "input_tokens": 9007199254740993, "cost_usd": "0.3"}}
 	estimated := called("2026-11-02T23:59:59.999999Z", "alice@example.com", "sonnet", "claude-code", 100, 50, 10, "0.1", "analysts", "eng")
 	estimated.Source = "estimated"
-	return withUsage(t,
+	refused := called("2026-11-01T09:00:00Z", "alice@example.com", "sonnet", "claude-code", 0, 0, 0, "", "analysts", "eng")
+	refused.Source, refused.Status = "none", "refused"
+	return withUsage(t, refused,
 		called("2026-10-31T23:59:59Z", "alice@example.com", "sonnet", "claude-code", 1000, 900, 20, "123456.789012345678", "analysts", "eng"),
 		called("2026-11-01T00:00:00Z", "alice@example.com", "sonnet", "claude-code", 1000, 0, 20, "0.2", "analysts", "eng"),
 		called("2026-11-02T10:00:00Z", "alice@example.com", "free", "", 5, 0, 5, "", "analysts", "eng"),
@@ -116,6 +119,7 @@ func TestUsageReport(t *testing.T) {
 		unpriced  = "Without a price, and so not in the cost: 1 request that used tokens. Set price at the destinations of their models; it holds for later requests.\n"
 		estimated = "With tokens that the gateway estimated, because the provider did not tell them: 1 request.\n"
 		groups    = "A user in several groups counts in each of them; the total counts every request once.\n"
+		refused   = "Refused before any provider was asked, and so not among the requests: 1 request. `usage export --by` has them for each row.\n"
 	)
 	for _, tt := range []struct {
 		args       []string
@@ -128,7 +132,7 @@ carol@example.com         1             0      3       0       3       0.30
 bob@example.com           1             0      7       0       7      <0.01
 -----------------  --------  ------------  -----  ------  ------  ---------
 total                     6             1   2115     950      65  123457.39
-`, unpriced + estimated},
+`, refused + unpriced + estimated},
 		{[]string{"--by", "group", "--since", "2026-11"}, `GROUP     REQUESTS  HOSTED CALLS  INPUT  CACHED  OUTPUT  COST USD
 --------  --------  ------------  -----  ------  ------  --------
 -                2             0     10       0      10      0.30
@@ -136,14 +140,14 @@ analysts         3             1   1105      50      35      0.30
 eng              3             1   1105      50      35      0.30
 --------  --------  ------------  -----  ------  ------  --------
 total            5             1   1115      50      45      0.60
-`, groups + unpriced + estimated},
+`, groups + refused + unpriced + estimated},
 		{[]string{"--by", "month,model", "--until", "2026-11-01"}, `MONTH    MODEL   REQUESTS  HOSTED CALLS  INPUT  CACHED  OUTPUT   COST USD
 -------  ------  --------  ------------  -----  ------  ------  ---------
 2026-10  sonnet         1             0   1000     900      20  123456.79
 2026-11  sonnet         1             0   1000       0      20       0.20
 -------  ------  --------  ------------  -----  ------  ------  ---------
 total                   2             0   2000     900      40  123456.99
-`, ""},
+`, refused},
 		{[]string{"--by", "tool", "--since", "2026-11-02", "--until", "2026-11-02"}, `TOOL         REQUESTS  HOSTED CALLS  INPUT  CACHED  OUTPUT  COST USD
 -----------  --------  ------------  -----  ------  ------  --------
 claude-code         1             0    100      50      10      0.10
@@ -172,11 +176,11 @@ func TestUsageExport(t *testing.T) {
 	t.Parallel()
 	file := someUsage(t)
 	code, out, errs := command(t, "usage", "export", "--csv", "-c", file)
-	if code != 0 || errs != "7 rows\n" {
+	if code != 0 || errs != "8 rows\n" {
 		t.Fatalf("got exit code %d, %s", code, errs)
 	}
 	records, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if err != nil || len(records) != 8 {
+	if err != nil || len(records) != 9 {
 		t.Fatalf("got %d records (%v):\n%s", len(records), err, out)
 	}
 	at := map[string]int{}
@@ -224,11 +228,11 @@ func TestUsageExport(t *testing.T) {
 	}
 
 	code, out, errs = command(t, "usage", "export", "--csv", "--by", "user,month", "-c", file)
-	const want = `user,month,requests,hosted_tool_calls,input_tokens,cached_input_tokens,output_tokens,cost_usd,requests_without_price,requests_estimated
-alice@example.com,2026-10,1,0,1000,900,20,123456.789012345678,0,0
-carol@example.com,2026-11,1,0,3,0,3,0.300000000000,0,0
-alice@example.com,2026-11,3,1,1105,50,35,0.300000000000,1,1
-bob@example.com,2026-11,1,0,7,0,7,0.000000000001,0,0
+	const want = `user,month,requests,hosted_tool_calls,input_tokens,cached_input_tokens,output_tokens,cost_usd,requests_without_price,requests_estimated,refused
+alice@example.com,2026-10,1,0,1000,900,20,123456.789012345678,0,0,0
+carol@example.com,2026-11,1,0,3,0,3,0.300000000000,0,0,0
+alice@example.com,2026-11,3,1,1105,50,35,0.300000000000,1,1,1
+bob@example.com,2026-11,1,0,7,0,7,0.000000000001,0,0,0
 `
 	sorted := func(s string) []string { l := strings.Split(s, "\n"); slices.Sort(l); return l }
 	if code != 0 || !slices.Equal(sorted(out), sorted(want)) {

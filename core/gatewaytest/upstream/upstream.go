@@ -34,6 +34,7 @@ type Server struct {
 	repeat   *Turn
 	play     func(Request) Turn
 	trusting bool
+	anyIDs   bool
 	requests []Request
 	count    int // of ids
 	memory   memory
@@ -170,6 +171,15 @@ func (s *Server) Trust() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.trusting = true
+}
+
+// AnyIDs makes an OpenAI server take items with ids that it did not issue. The
+// real service does so where nothing is stored, and Copilot CLI makes its
+// own; without it a test sees that a gateway invents none.
+func (s *Server) AnyIDs() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.anyIDs = true
 }
 
 // Reset forgets what is left of the script. What was issued stays known.

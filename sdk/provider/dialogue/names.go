@@ -60,6 +60,24 @@ func IsID(s string) bool {
 	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f || !Word(byte(r)) })
 }
 
+// Seed makes ids that a provider left out: the same request gives the same ones.
+// The request is only looked at when an id is wanted.
+type Seed struct {
+	Body []byte // of the request; not changed
+	sum  string
+}
+
+// Digest is Digest of the request and the parts.
+func (s *Seed) Digest(n int, parts ...string) string {
+	if s.sum == "" {
+		h := sha256.New()
+		h.Write(s.Body)
+		h.Write([]byte{0})
+		s.sum = hex.EncodeToString(h.Sum(nil))[:16]
+	}
+	return Digest(n, append([]string{s.sum}, parts...)...)
+}
+
 // Digest is the first n hex digits of the SHA-256 of the parts: the one way
 // translators make ids, so that the same turn always gets the same ones.
 func Digest(n int, parts ...string) string {

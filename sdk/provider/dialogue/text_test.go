@@ -161,3 +161,18 @@ func FuzzMend(f *testing.F) {
 		}
 	})
 }
+
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	a, again, b := Seed{Body: []byte("a")}, Seed{Body: []byte("a")}, Seed{Body: []byte("b")}
+	one := a.Digest(24, "1")
+	if len(one) != 24 || one != again.Digest(24, "1") || one != a.Digest(24, "1") {
+		t.Errorf("the same request and part gave %q and %q", one, again.Digest(24, "1"))
+	}
+	if one == b.Digest(24, "1") || one == a.Digest(24, "2") {
+		t.Error("another request or part gave the same id")
+	}
+	if want := Digest(24, Digest(16, "a"), "1"); one != want {
+		t.Errorf("got %q, want %q", one, want)
+	}
+}

@@ -46,6 +46,8 @@ func (s *station) Open(_ context.Context, ds []tool.Declaration, _ *tool.Host) (
 			Parameters: json.RawMessage(`{"type":"object","properties":{"target":{"type":"string"},"method":{"type":"string"},"path":{"type":"string"},"header":{"type":"string"}}}`)},
 		{Declaration: ds[0].Index, Name: "station.self", Description: "Says which process answers, and its environment.", Effect: tool.ReadOnly,
 			Parameters: json.RawMessage(`{"type":"object","properties":{}}`)},
+		{Declaration: ds[0].Index, Name: "station.exec", Description: "Runs a program.", Effect: tool.ReadOnly,
+			Parameters: json.RawMessage(`{"type":"object","properties":{"language":{"type":"string"},"code":{"type":"string"}}}`)},
 		{Declaration: ds[0].Index, Name: "station.many", Description: "Asks for the hours of Brno many times.", Effect: tool.ReadOnly,
 			Parameters: json.RawMessage(`{"type":"object","properties":{"times":{"type":"integer"}},"required":["times"]}`)},
 	}}, nil
@@ -55,6 +57,16 @@ func (s *station) Call(ctx context.Context, c tool.Call, h *tool.Host) (tool.Res
 	switch c.Function {
 	case "station.try":
 		return try(ctx, c.Arguments, h)
+	case "station.exec":
+		var p tool.Program
+		if err := json.Unmarshal(c.Arguments, &p); err != nil {
+			return tool.Result{}, err
+		}
+		out, err := h.Exec(ctx, p)
+		if err != nil {
+			return tool.Result{}, err
+		}
+		return tool.Text(fmt.Sprintf("out %q err %q failed %q", out.Stdout, out.Stderr, out.Error)), nil
 	case "station.many":
 		var a struct{ Times int }
 		if err := json.Unmarshal(c.Arguments, &a); err != nil {

@@ -1,0 +1,76 @@
+// Package guesttest gives tests the guests. A test that needs a guest fails
+// without it; it is never skipped.
+package guesttest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-gateway/sallyport/sandbox/guests"
+	"github.com/sallyport-gateway/sallyport/sandbox/guests/fetch"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+)
+
+// Variable names the directory of guests that were made already, as make test
+// has them. Without it they are made in the user's cache, which takes minutes
+// the first time.
+const Variable = "SALLYPORT_GUESTS"
+
+// Dir returns a directory with the guests; with no names those of all three languages.
+func Dir(tb testing.TB, languages ...string) string {
+	tb.Helper()
+	dir, err := Directory(languages...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+// Directory is Dir for a TestMain.
+func Directory(languages ...string) (string, error) {
+	if len(languages) == 0 {
+		languages = []string{"python", "sql", "shell"}
+	}
+	dir := os.Getenv(Variable)
+	log := new(bytes.Buffer)
+	if dir == "" {
+		cache, err := fetch.Cache()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(cache, "test-"+strings.Join(languages, "-"))
+		if err := guests.Make(context.Background(), dir, log, languages...); err != nil {
+			return "", fmt.Errorf("%w\n%s", err, log)
+		}
+	}
+	m, err := engine.ReadManifest(dir)
+	if err != nil {
+		return "", fmt.Errorf("guests of %s: %w\n%s", dir, err, log)
+	}
+	have := map[string]bool{}
+	for _, g := range m.Guests {
+		have[g.Language] = true
+	}
+	for _, l := range languages {
+		if !have[l] {
+			return "", fmt.Errorf("the guest %s is not in %s; go run ./sandbox/guests/make -out bin/guests says why\n%s", l, dir, log)
+		}
+	}
+	return dir, nil
+}
+
+// Compiled is a directory for the compiled guests of tests, so that not each
+// test compiles them again.
+func Compiled() (string, error) {
+	cache, err := fetch.Cache()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "compiled")
+	return dir, os.MkdirAll(dir, 0o700)
+}

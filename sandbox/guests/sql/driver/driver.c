@@ -1,0 +1,298 @@
+// The SQL guest: one SQLite connection behind the guest interface (sbx_*). It
+// runs the statements of a program and writes the rows of the last one that has
+// columns to stdout, as {"columns":[…],"rows":[[…],…],"cut":false}; errors go
+// to stderr. Once locked it opens no file any more.
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sqlite3-binding.h"
+
+#define MAX_ROWS 10000       // of a result
+#define MAX_ANSWER (8 << 20) // bytes of a result
+
+__attribute__((import_module("sbx"), import_name("tick"))) void sbx_tick(void);
+__attribute__((export_name("sbx_keep"))) void sbx_keep(void) { sbx_tick(); }
+
+static sqlite3 *db;
+static int trusted = 1;
+static char *input;
+static size_t input_size;
+
+// The host writes into these to ask a program to stop; see sbx_intr_addrs.
+static volatile uint32_t stop[3];
+static uint32_t stop_addresses[3];
+
+__attribute__((export_name("sbx_intr_addrs"))) uint32_t *sbx_intr_addrs(void) {
+  for (int i = 0; i < 3; i++) stop_addresses[i] = (uint32_t)(uintptr_t)&stop[i];
+  return stop_addresses;
+}
+
+static int asked_to_stop(void *unused) {
+  (void)unused;
+  return stop[0] != 0;
+}
+
+__attribute__((export_name("sbx_trust"))) void sbx_trust(int32_t on) { trusted = on != 0; }
+
+// The pragmas that only tell something, and one that changes a comparison.
+static const char *const pragmas[] = {
+    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list", "collation_list",
+    "function_list", "module_list", "pragma_list", "compile_options", "integrity_check", "quick_check", "case_sensitive_like",
+    "data_version" /* FTS5 asks for it */, 0};
+
+static int authorize(void *unused, int action, const char *a, const char *b, const char *c, const char *d) {
+  (void)unused, (void)b, (void)c, (void)d;
+  if (trusted) return SQLITE_OK;
+  switch (action) {
+    case SQLITE_ATTACH:
+    case SQLITE_DETACH:
+      return SQLITE_DENY;
+    case SQLITE_PRAGMA:
+      for (int i = 0; pragmas[i]; i++)
+        if (sqlite3_stricmp(a, pragmas[i]) == 0) return SQLITE_OK;
+      return SQLITE_DENY;
+  }
+  return SQLITE_OK;
+}
+
+// Aggregates that SQLite lacks and people expect: variance and its kin, by
+// Welford's method.
+typedef struct { int64_t n; double mean, m2; } spread;
+
+static void spread_step(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  (void)argc;
+  if (sqlite3_value_type(argv[0]) == SQLITE_NULL) return;
+  spread *s = sqlite3_aggregate_context(ctx, sizeof *s);
+  if (!s) return;
+  double x = sqlite3_value_double(argv[0]), delta = x - s->mean;
+  s->n++;
+  s->mean += delta / (double)s->n;
+  s->m2 += delta * (x - s->mean);
+}
+
+enum { SAMPLE = 1, ROOT = 2 };
+
+static void spread_final(sqlite3_context *ctx) {
+  spread *s = sqlite3_aggregate_context(ctx, 0);
+  int kind = (int)(intptr_t)sqlite3_user_data(ctx);
+  int64_t less = kind & SAMPLE ? 1 : 0;
+  if (!s || s->n <= less) return;
+  double v = s->m2 / (double)(s->n - less);
+  sqlite3_result_double(ctx, kind & ROOT ? sqrt(v) : v);
+}
+
+static int functions(void) {
+  static const struct { const char *name; int kind; } list[] = {
+      {"stddev", SAMPLE | ROOT}, {"stddev_samp", SAMPLE | ROOT}, {"stddev_pop", ROOT}, {"variance", SAMPLE}, {"var_samp", SAMPLE}, {"var_pop", 0}};
+  for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+    int rc = sqlite3_create_function(db, list[i].name, 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS,
+                                     (void *)(intptr_t)list[i].kind, 0, spread_step, spread_final);
+    if (rc) return rc;
+  }
+  return SQLITE_OK;
+}
+
+// sbx_init opens the database and brings the temporary one into being, so that
+// both are in the image.
+__attribute__((export_name("sbx_init"))) int32_t sbx_init(void) {
+  if (sqlite3_initialize()) return 1;
+  sqlite3_vfs *vfs = sqlite3_vfs_find("unix-none"); // there are no file locks in WASI
+  if (!vfs || sqlite3_vfs_register(vfs, 1)) return 2;
+  if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI, 0)) return 3;
+  sqlite3_extended_result_codes(db, 0);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, 0);
+  if (functions()) return 4;
+  if (sqlite3_set_authorizer(db, authorize, 0)) return 5;
+  sqlite3_progress_handler(db, 1000, asked_to_stop, 0);
+  if (sqlite3_exec(db, "CREATE TEMP TABLE warm(a); INSERT INTO warm VALUES (1); DROP TABLE warm; SELECT count(*), stddev(1) FROM sqlite_schema", 0, 0, 0)) return 6;
+  return 0;
+}
+
+// sbx_buf returns where the host writes the next program of n bytes.
+__attribute__((export_name("sbx_buf"))) void *sbx_buf(int32_t n) {
+  if (n < 0) return 0;
+  size_t need = (size_t)n + 1;
+  if (need > input_size) {
+    char *p = realloc(input, need);
+    if (!p) return 0;
+    input = p, input_size = need;
+  }
+  return input;
+}
+
+// answer is the text of a result; full says that something did not fit.
+static struct { char *b; size_t n, cap; int full; } answer;
+
+static void put(const char *s, size_t n) {
+  if (answer.full || n == 0) return;
+  if (answer.n + n > MAX_ANSWER) {
+    answer.full = 1;
+    return;
+  }
+  if (answer.n + n > answer.cap) {
+    size_t cap = answer.cap ? answer.cap * 2 : 4096;
+    while (cap < answer.n + n) cap *= 2;
+    char *p = realloc(answer.b, cap);
+    if (!p) {
+      answer.full = 1;
+      return;
+    }
+    answer.b = p, answer.cap = cap;
+  }
+  memcpy(answer.b + answer.n, s, n);
+  answer.n += n;
+}
+
+static void put_text(const char *s) { put(s, strlen(s)); }
+
+static void put_string(const char *s, size_t n) {
+  put("\"", 1);
+  size_t from = 0;
+  for (size_t i = 0; i < n; i++) {
+    unsigned char c = (unsigned char)s[i];
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    put(s + from, i - from);
+    char e[8];
+    switch (c) {
+      case '"': put("\\\"", 2); break;
+      case '\\': put("\\\\", 2); break;
+      case '\n': put("\\n", 2); break;
+      case '\t': put("\\t", 2); break;
+      case '\r': put("\\r", 2); break;
+      default: put(e, (size_t)snprintf(e, sizeof e, "\\u%04x", c));
+    }
+    from = i + 1;
+  }
+  put(s + from, n - from);
+  put("\"", 1);
+}
+
+static void put_base64(const unsigned char *p, size_t n) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  put("\"", 1);
+  for (size_t i = 0; i < n; i += 3) {
+    uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) | (i + 2 < n ? p[i + 2] : 0);
+    char q[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < n ? digits[v >> 6 & 63] : '=', i + 2 < n ? digits[v & 63] : '='};
+    put(q, 4);
+  }
+  put("\"", 1);
+}
+
+static void put_value(sqlite3_stmt *st, int i) {
+  char t[40];
+  switch (sqlite3_column_type(st, i)) {
+    case SQLITE_INTEGER:
+      put(t, (size_t)snprintf(t, sizeof t, "%lld", (long long)sqlite3_column_int64(st, i)));
+      break;
+    case SQLITE_FLOAT: {
+      double v = sqlite3_column_double(st, i);
+      if (!isfinite(v)) {
+        put_text("null");
+        break;
+      }
+      sqlite3_snprintf(sizeof t, t, "%!.15g", v);
+      if (strtod(t, 0) != v) sqlite3_snprintf(sizeof t, t, "%!.17g", v);
+      put_text(t);
+      break;
+    }
+    case SQLITE_TEXT: {
+      const char *s = (const char *)sqlite3_column_text(st, i);
+      put_string(s ? s : "", s ? (size_t)sqlite3_column_bytes(st, i) : 0);
+      break;
+    }
+    case SQLITE_BLOB: {
+      const unsigned char *p = sqlite3_column_blob(st, i);
+      put_base64(p, p ? (size_t)sqlite3_column_bytes(st, i) : 0);
+      break;
+    }
+    default:
+      put_text("null");
+  }
+}
+
+// rows runs one statement and writes its answer, if it has columns.
+static int rows(sqlite3_stmt *st) {
+  int columns = sqlite3_column_count(st), rc, n = 0, cut = 0;
+  if (columns > 0) {
+    answer.n = 0, answer.full = 0;
+    put_text("{\"columns\":[");
+    for (int i = 0; i < columns; i++) {
+      const char *name = sqlite3_column_name(st, i);
+      if (i) put(",", 1);
+      put_string(name ? name : "", name ? strlen(name) : 0);
+    }
+    put_text("],\"rows\":[");
+  }
+  while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+    if (n == MAX_ROWS) {
+      cut = 1;
+      break;
+    }
+    size_t before = answer.n;
+    if (n++) put(",", 1);
+    put("[", 1);
+    for (int i = 0; i < columns; i++) {
+      if (i) put(",", 1);
+      put_value(st, i);
+    }
+    put("]", 1);
+    if (answer.full) {
+      answer.n = before, answer.full = 0, cut = 1;
+      break;
+    }
+  }
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+  if (columns > 0) put_text(cut ? "],\"cut\":true}" : "],\"cut\":false}");
+  return SQLITE_OK;
+}
+
+// explain reports an error, with its place in the program.
+static int explain(int rc, const char *program, const char *statement) {
+  int at = sqlite3_error_offset(db);
+  const char *what = rc == SQLITE_AUTH ? "not allowed here: ATTACH, DETACH and most PRAGMAs" : sqlite3_errmsg(db);
+  if (rc == SQLITE_NOMEM) what = "out of memory";
+  fprintf(stderr, "Error: %s", what);
+  if (at >= 0 && rc == SQLITE_ERROR) {
+    int line = 1, column = 1;
+    for (const char *p = program; p < statement + at && *p; p++) {
+      if (*p == '\n') line++, column = 1;
+      else column++;
+    }
+    fprintf(stderr, " (line %d, column %d)", line, column);
+  }
+  fputc('\n', stderr);
+  return rc & 0xff;
+}
+
+// sbx_exec runs the n bytes in the buffer and returns 0 or SQLite's code.
+__attribute__((export_name("sbx_exec"))) int32_t sbx_exec(int32_t n) {
+  if (!db || !input || n < 0 || (size_t)n >= input_size) return -1;
+  input[n] = 0;
+  stop[0] = stop[1] = stop[2] = 0;
+  answer.n = 0, answer.full = 0;
+  int rc = SQLITE_OK;
+  const char *at = input, *next = input;
+  while (rc == SQLITE_OK && *at) {
+    sqlite3_stmt *st = 0;
+    rc = sqlite3_prepare_v2(db, at, (int)(input + n - at), &st, &next);
+    if (rc == SQLITE_OK && st) rc = rows(st);
+    if (rc) explain(rc, input, at);
+    sqlite3_finalize(st);
+    at = next;
+  }
+  if (rc == SQLITE_OK && answer.n > 0) {
+    put("\n", 1);
+    fwrite(answer.b, 1, answer.n, stdout);
+  }
+  fflush(stdout);
+  fflush(stderr);
+  if (answer.cap > 1 << 20) {
+    free(answer.b);
+    answer.b = 0, answer.cap = 0;
+  }
+  return rc & 0xff;
+}

@@ -1,0 +1,190 @@
+// Package engine runs guests: pinned WebAssembly modules that interpret the
+// programs of a model. It compiles them once, and starts an instance from a
+// snapshot of its memory in a fraction of a millisecond.
+//
+// One goroutine owns an instance: it alone calls it, and it alone releases its
+// memory, after its last call returned. Everybody else sets flags.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/wasi"
+)
+
+// Options of Load.
+type Options struct {
+	Cache string   // directory of compiled guests, made 0700 if missing; "" compiles each time
+	Only  []string // languages to load; nil means all of the manifest
+
+	// Interpret does without the compiler, and Copy without mapped memory: what
+	// systems without either get.
+	Interpret, Copy bool
+}
+
+// Engine holds the compiled guests of a directory.
+type Engine struct {
+	runtime wazero.Runtime
+	cache   wazero.CompilationCache
+	guests  map[string]*Guest
+	tree    *wasi.Tree
+}
+
+// Guest is one compiled guest.
+type Guest struct {
+	Entry
+	compiled wazero.CompiledModule
+	image    image
+}
+
+// ErrNoGuest says that a language is not there.
+var ErrNoGuest = errors.New("no such guest")
+
+// Load reads, checks and compiles the guests of dir. Loading with a cache also
+// warms it for the next process. After Load nothing of the file system is
+// needed.
+func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
+	m, err := ReadManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{guests: map[string]*Guest{}}
+	config := wazero.NewRuntimeConfig()
+	if o.Interpret {
+		config = wazero.NewRuntimeConfigInterpreter()
+	}
+	config = config.WithDebugInfoEnabled(false).WithCustomSections(false)
+	if o.Cache != "" {
+		if err := secureDir(o.Cache); err != nil {
+			return nil, fmt.Errorf("cache of compiled guests %q: %w", o.Cache, err)
+		}
+		if e.cache, err = wazero.NewCompilationCacheWithDir(o.Cache); err != nil {
+			return nil, fmt.Errorf("cache of compiled guests %q: %w", o.Cache, err)
+		}
+		config = config.WithCompilationCache(e.cache)
+	}
+	e.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	if err := e.load(ctx, dir, m, o); err != nil {
+		return nil, errors.Join(err, e.Close(ctx))
+	}
+	return e, nil
+}
+
+func (e *Engine) load(ctx context.Context, dir string, m Manifest, o Options) error {
+	if err := wasi.Instantiate(ctx, e.runtime); err != nil {
+		return err
+	}
+	files := map[string][]byte{}
+	sums := map[string]string{}
+	for _, entry := range m.Guests {
+		if o.Only != nil && !slices.Contains(o.Only, entry.Language) {
+			continue
+		}
+		g, err := e.compile(ctx, dir, entry, o.Copy)
+		if g != nil {
+			e.guests[entry.Language] = g
+		}
+		if err != nil {
+			return fmt.Errorf("guest %q: %w", entry.Language, err)
+		}
+		for _, f := range entry.Files {
+			if sum, ok := sums[f.Path]; ok && sum != f.SHA256 {
+				return fmt.Errorf("guest %q: file %q is also in another guest, with other contents", entry.Language, f.Path)
+			}
+			b, err := readPinned(dir, f.File, f.SHA256)
+			if err != nil {
+				return fmt.Errorf("guest %q: %w", entry.Language, err)
+			}
+			files[f.Path], sums[f.Path] = b, f.SHA256
+		}
+	}
+	for _, language := range o.Only {
+		if e.guests[language] == nil {
+			return fmt.Errorf("guest %q: %w in %s", language, ErrNoGuest, dir)
+		}
+	}
+	var err error
+	e.tree, err = wasi.NewTree(files)
+	return err
+}
+
+// compile reads and compiles one guest. It returns the guest also with an
+// error, when there is something to close.
+func (e *Engine) compile(ctx context.Context, dir string, entry Entry, copies bool) (*Guest, error) {
+	wasm, err := readPinned(dir, entry.Module, entry.ModuleSHA256)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := readPinned(dir, entry.Image, entry.ImageSHA256)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(len(mem)) > uint64(entry.Pages)*pageSize {
+		return nil, fmt.Errorf("the image has %d bytes, more than %d pages", len(mem), entry.Pages)
+	}
+	g := &Guest{Entry: entry}
+	if g.compiled, err = e.runtime.CompileModule(ctx, wasm); err != nil {
+		return nil, fmt.Errorf("compile %s: %w", entry.Module, err)
+	}
+	if err := CheckImports(g.compiled); err != nil {
+		return g, err
+	}
+	// An image may leave out the zeros at its end.
+	full := make([]byte, uint64(entry.Pages)*pageSize)
+	copy(full, mem)
+	if copies {
+		g.image = copied(full)
+		return g, nil
+	}
+	g.image, err = newImage(entry.Language, full)
+	return g, err
+}
+
+// CheckImports refuses a module that imports something a guest may not have.
+func CheckImports(m wazero.CompiledModule) error {
+	allowed := wasi.Allowed()
+	for _, f := range m.ImportedFunctions() {
+		module, name, _ := f.Import()
+		if _, ok := allowed[module+"."+name]; !ok {
+			return fmt.Errorf("import %s.%s is not on the list of what a guest may have", module, name)
+		}
+	}
+	if len(m.ImportedMemories()) > 0 {
+		return errors.New("the memory is imported")
+	}
+	return nil
+}
+
+// Languages lists the guests that are there, in order.
+func (e *Engine) Languages() []string { return slices.Sorted(maps.Keys(e.guests)) }
+
+// Guest returns the guest of a language, or ErrNoGuest.
+func (e *Engine) Guest(language string) (*Guest, error) {
+	if g := e.guests[language]; g != nil {
+		return g, nil
+	}
+	return nil, fmt.Errorf("language %q: %w", language, ErrNoGuest)
+}
+
+// Files are the files that all guests of the engine see.
+func (e *Engine) Files() *wasi.Tree { return e.tree }
+
+// Close frees the compiled guests. All instances must be closed before.
+func (e *Engine) Close(ctx context.Context) error {
+	err := e.runtime.Close(ctx)
+	if e.cache != nil {
+		err = errors.Join(err, e.cache.Close(ctx))
+	}
+	for _, g := range e.guests {
+		if g.image != nil {
+			err = errors.Join(err, g.image.close())
+		}
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package engine
+
+import "github.com/tetratelabs/wazero/experimental"
+
+// image is the memory of a guest at its start.
+type image interface {
+	// reserve makes the memory of one instance that may grow to max bytes.
+	reserve(max uint64) (memory, error)
+	close() error
+}
+
+// memory is the memory of one instance. wazero calls Free when a module closes,
+// perhaps with frames of the guest still on the stack; therefore Free does
+// nothing, and the owner calls release after the guest's last call returned.
+type memory interface {
+	experimental.LinearMemory
+	// restore writes the image where the kernel does not map it.
+	restore(b []byte)
+	// refused says whether the guest wanted more than it may have since the
+	// last time it was asked.
+	refused() bool
+	release() error
+}
+
+// copied is an image that each instance gets a copy of: for systems without
+// memory files.
+type copied []byte
+
+func (c copied) reserve(max uint64) (memory, error) {
+	return &copiedMemory{image: c, max: max}, nil
+}
+
+func (c copied) close() error { return nil }
+
+type copiedMemory struct {
+	image []byte
+	b     []byte
+	max   uint64
+	over  bool
+}
+
+func (m *copiedMemory) Reallocate(size uint64) []byte {
+	if size > m.max {
+		m.over = true
+		return nil
+	}
+	if size > uint64(cap(m.b)) {
+		b := make([]byte, size, min(m.max, size+size/4))
+		copy(b, m.b)
+		m.b = b
+	}
+	m.b = m.b[:size]
+	return m.b
+}
+
+func (m *copiedMemory) Free()            {}
+func (m *copiedMemory) restore(b []byte) { copy(b, m.image) }
+
+func (m *copiedMemory) refused() bool {
+	over := m.over
+	m.over = false
+	return over
+}
+
+func (m *copiedMemory) release() error {
+	m.b = nil
+	return nil
+}

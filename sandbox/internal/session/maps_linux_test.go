@@ -1,0 +1,20 @@
+package session
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// checkUnmapped: no instance's memory may be left. The engine's own images are
+// files that nobody maps.
+func checkUnmapped(t *testing.T) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), "memfd:sallyport-"); n != 0 {
+		t.Errorf("%d mappings of closed sessions are left", n)
+	}
+}

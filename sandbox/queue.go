@@ -1,0 +1,153 @@
+package sandbox
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// queue hands out the right to run a program: few at once, the principals that
+// wait in turns, so that none of them keeps another one waiting with many.
+type queue struct {
+	most, mostEach int // that wait, altogether and of one principal
+
+	mu      sync.Mutex
+	free    int
+	waiting int
+	each    map[string]int       // tickets that wait, by principal
+	lines   map[string][]*ticket // those in await
+	order   []string             // principals with a line; the first is next
+}
+
+func newQueue(running, waiting int) *queue {
+	return &queue{free: running, most: waiting, mostEach: max(waiting/2, 1), each: map[string]int{}, lines: map[string][]*ticket{}}
+}
+
+// ticket is one program's place. It waits from join to await, and runs from
+// there to leave, with breaks from sleep to the next await.
+type ticket struct {
+	q       *queue
+	who     string
+	turn    chan struct{} // closed when it may run; replaced by sleep
+	running bool
+	left    bool
+}
+
+// join takes a place. It fails with ErrBusy when there is none.
+func (q *queue) join(who string) (*ticket, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting >= q.most || q.each[who] >= q.mostEach {
+		return nil, ErrBusy
+	}
+	q.come(who)
+	return &ticket{q: q, who: who, turn: make(chan struct{})}, nil
+}
+
+// await returns when the program may run. It fails when ctx is done or stop is
+// closed.
+func (t *ticket) await(ctx context.Context, stop <-chan struct{}) error {
+	q := t.q
+	q.mu.Lock()
+	if t.left {
+		q.mu.Unlock()
+		return ErrClosed
+	}
+	if len(q.lines[t.who]) == 0 {
+		q.order = append(q.order, t.who)
+	}
+	q.lines[t.who] = append(q.lines[t.who], t)
+	q.next()
+	turn := t.turn
+	q.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done(): // leave takes it out of its line
+		return ctx.Err()
+	case <-stop:
+		return ErrClosed
+	}
+}
+
+// next lets those run for whom there is room. q.mu is held.
+func (q *queue) next() {
+	for q.free > 0 && len(q.order) > 0 {
+		who := q.order[0]
+		q.order = q.order[1:]
+		t := q.lines[who][0]
+		if rest := q.lines[who][1:]; len(rest) > 0 {
+			q.lines[who] = rest
+			q.order = append(q.order, who)
+		} else {
+			delete(q.lines, who)
+		}
+		q.free--
+		q.gone(who)
+		t.running = true
+		close(t.turn)
+	}
+}
+
+// sleep gives the right to run back until await gives it again. Others run
+// while this program does nothing; it still has its place.
+func (t *ticket) sleep() {
+	q := t.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !t.running || t.left {
+		return
+	}
+	t.running, t.turn = false, make(chan struct{})
+	q.free++
+	q.come(t.who)
+	q.next()
+}
+
+// come counts one of who's that waits. q.mu is held.
+func (q *queue) come(who string) {
+	q.waiting++
+	q.each[who]++
+}
+
+// gone counts one of who's that no longer waits. q.mu is held.
+func (q *queue) gone(who string) {
+	q.waiting--
+	if q.each[who]--; q.each[who] == 0 {
+		delete(q.each, who)
+	}
+}
+
+// leave gives the place back, whether it ran or not. It may be called again.
+func (t *ticket) leave() {
+	q := t.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.left {
+		return
+	}
+	t.left = true
+	if t.running {
+		q.free++
+		q.next()
+		return
+	}
+	q.gone(t.who)
+	line := q.lines[t.who]
+	i := slices.Index(line, t)
+	switch {
+	case i < 0: // it never came to await
+	case len(line) == 1:
+		delete(q.lines, t.who)
+		q.order = slices.DeleteFunc(q.order, func(who string) bool { return who == t.who })
+	default:
+		q.lines[t.who] = slices.Delete(line, i, i+1)
+	}
+}
+
+// lengths are the numbers of programs that wait and of those that could run.
+func (q *queue) lengths() (waiting, free int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting, q.free
+}
