@@ -15,7 +15,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 # Packages that are tested at once: many of the tests wait for processes.
 PACKAGES := $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 # Those that wait longest are started first.
-LONGEST := ./sdk/conformance ./core/gateway ./core/gatewaytest ./core/cmd/sallyport ./core/router ./core/pluginhost ./core/delta ./sdk/plugintest
+LONGEST := ./sdk/conformance ./core/gateway ./core/gatewaytest ./core/cmd/sallyport ./core/router ./core/pluginhost ./core/delta ./sandbox ./sandbox/internal/session ./sdk/plugintest
 # What tests are told of what was built.
 BUILT := SALLYPORT_BUILT=1 SALLYPORT_GUESTS=$(CURDIR)/bin/guests
 # Only Linux can confine the bundled plugins while they are asked what they are.
@@ -74,6 +74,7 @@ run: build ## build, start with the built-in defaults, print URL, token and a fi
 .PHONY: test
 test: build ## all fast tests, with the race detector
 	@command -v g++ >/dev/null 2>&1 || { echo "make test needs a C++ compiler: sudo apt-get install -y g++"; exit 1; }
+	@$(GO) run ./sandbox/guests/make -out bin/guests -compile # the race detector makes it slow
 	$(BUILT) $(GO) test -race -p $(PACKAGES) $(LONGEST) ./...
 
 .PHONY: check

@@ -20,6 +20,7 @@ import (
 func main() {
 	out := flag.String("out", "", "directory for the guests and their manifest")
 	only := flag.String("only", "", "make only these, as sql,shell; DIR then has no others")
+	compile := flag.Bool("compile", false, "also compile them, for tests that share the result")
 	flag.Parse()
 	if *out == "" || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: go run ./sandbox/guests/make -out DIR")
@@ -34,5 +35,11 @@ func main() {
 	if err := guests.Make(ctx, *out, os.Stdout, names...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if *compile {
+		if err := guests.Compile(ctx, *out); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package python builds the sandbox's Python: CPython as one WebAssembly
 // module that the host calls (a reactor), and its library as one archive. The
-// one rule: everything is made from sources that are fetched by hash, on any
-// machine to the same bytes, so it asks for no C compiler, no configure script
+// one rule: everything is made from sources that are fetched by hash, in the same
+// way on any machine, so it asks for no C compiler, no configure script
 // and no Python of the same version. See sandbox/RATIONALE.md, "The Python
 // guest".
 //

@@ -26,8 +26,13 @@ func run(m *testing.M) int {
 		os.Stderr.WriteString(err.Error() + "\n")
 		return 1
 	}
+	cache, err := guesttest.Compiled()
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		return 1
+	}
 	ctx := context.Background()
-	if loaded, err = engine.Load(ctx, dir, engine.Options{Only: []string{"python"}}); err != nil {
+	if loaded, err = engine.Load(ctx, dir, engine.Options{Cache: cache, Only: []string{"python"}}); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
 		return 1
 	}
