@@ -65,7 +65,7 @@ build: compiler fetcher ## build bin/sallyport, bin/plugins/* and bin/guests/*
 	  echo "built without the SQL engine (no C++ compiler; see above)"; \
 	fi
 	@bin/sallyport plugin add --quiet --yes $(UNCONFINED) --to bin/plugins bin/plugins/* # writes bin/plugins/plugins.lock
-	@$(GO) run ./sandbox/guests/make -out bin/guests || echo "some interpreters for code execution are missing (see above); all else works"
+	@$(GO) run ./sandbox/guests/make -out bin/guests -compile || echo "some interpreters for code execution are missing (see above); all else works"
 
 .PHONY: run
 run: build ## build, start with the built-in defaults, print URL, token and a first request (LISTEN=host:port for another port)
@@ -74,7 +74,6 @@ run: build ## build, start with the built-in defaults, print URL, token and a fi
 .PHONY: test
 test: build ## all fast tests, with the race detector
 	@command -v g++ >/dev/null 2>&1 || { echo "make test needs a C++ compiler: sudo apt-get install -y g++"; exit 1; }
-	@$(GO) run ./sandbox/guests/make -out bin/guests -compile # the race detector makes it slow
 	$(BUILT) $(GO) test -race -p $(PACKAGES) $(LONGEST) ./...
 
 .PHONY: check

@@ -119,7 +119,7 @@ func Installed(dir string) ([]Language, error) { return installed(dir) }
 func installed(dir string) ([]Language, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w; `make guests` makes the guests", ErrNoGuests, err)
+		return nil, fmt.Errorf("%w: %w; `make build` makes the guests", ErrNoGuests, err)
 	}
 	var m struct {
 		Version int
@@ -152,7 +152,7 @@ func installed(dir string) ([]Language, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: %s has no whole guest: %s; `make guests` makes the guests", ErrNoGuests, dir, cmp.Or(strings.Join(missing, "; "), "its manifest lists none"))
+		return nil, fmt.Errorf("%w: %s has no whole guest: %s; `make build` makes the guests", ErrNoGuests, dir, cmp.Or(strings.Join(missing, "; "), "its manifest lists none"))
 	}
 	return found, nil
 }

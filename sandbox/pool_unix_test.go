@@ -314,7 +314,7 @@ func TestNewNeedsGuests(t *testing.T) {
 		says string
 		none bool
 	}{
-		"no directory": {Config{Guests: half + "/none", Start: startAs("worker")}, "make guests", true},
+		"no directory": {Config{Guests: half + "/none", Start: startAs("worker")}, "make build", true},
 		"no image":     {Config{Guests: half, Start: startAs("worker")}, "guest.mem", true},
 		"no Start":     {Config{Guests: guests}, "Start", false},
 		"wrong limit":  {Config{Guests: guests, Start: startAs("worker"), Limits: Limits{Wall: -1}}, "Limits.Wall", false},

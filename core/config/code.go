@@ -1,7 +1,6 @@
 package config
 
 import (
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -23,8 +22,9 @@ type CodeExecution struct {
 	// Guests is the directory with what `make build` made for the languages;
 	// guests beside the program if empty.
 	Guests string `yaml:"guests"`
-	// Cache is the directory of compiled guests, for the gateway's user alone;
-	// guests-cache below the data directory if empty. What is in it is executed.
+	// Cache is the directory of compiled guests, for the gateway's user alone. If
+	// empty it is compiled in Guests, which make build fills, or else guests-cache
+	// below the data directory. What is in it is executed.
 	Cache string `yaml:"cache"`
 	// Workers is how many processes run programs at once; 0 means one a core.
 	Workers int `yaml:"workers"`
@@ -69,10 +69,9 @@ func (c *Config) checkCode(bad func(string, ...any)) {
 	if e.Guests != "" {
 		e.Guests = c.Path(e.Guests)
 	}
-	if e.Cache == "" {
-		e.Cache = filepath.Join(c.Data.Dir, "guests-cache")
+	if e.Cache != "" {
+		e.Cache = c.Path(e.Cache)
 	}
-	e.Cache = c.Path(e.Cache)
 	if e.Workers < 0 || e.Workers > 256 {
 		bad("code_execution.workers: %d is not between 0 and 256", e.Workers)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sandbox"
 	"github.com/sallyport-gateway/sallyport/sdk/confine"
@@ -47,6 +48,23 @@ func guests(cfg *config.Config) string {
 		return "guests"
 	}
 	return filepath.Join(filepath.Dir(exe), "guests")
+}
+
+// compiledGuests is the directory of the guests' machine code: that beside them
+// if it is the gateway's own to write to, or one in the data directory.
+func compiledGuests(cfg *config.Config) string {
+	if cfg.CodeExecution.Cache != "" {
+		return cfg.CodeExecution.Cache
+	}
+	beside := filepath.Join(guests(cfg), "compiled")
+	if info, err := os.Lstat(beside); err == nil && info.IsDir() && info.Mode().Perm() == 0o700 && pluginlock.CheckOwned(info) == nil {
+		if f, err := os.CreateTemp(beside, "try-"); err == nil {
+			if err := errors.Join(f.Close(), os.Remove(f.Name())); err == nil {
+				return beside
+			}
+		}
+	}
+	return cfg.Path(filepath.Join(cfg.Data.Dir, "guests-cache"))
 }
 
 // CodeExecution says what a gateway of cfg will have of code execution: its
@@ -97,7 +115,7 @@ func (g *Gateway) openCode() {
 	if len(languages) == 0 {
 		short = "there are no guests"
 	} else if box, err := sandbox.New(sandbox.Config{
-		Guests: guests(g.cfg), Cache: cfg.Cache, Workers: cfg.Workers, Shared: cfg.Shared, Limits: codeLimits(g.cfg), Start: g.startWorker, Log: g.log,
+		Guests: guests(g.cfg), Cache: compiledGuests(g.cfg), Workers: cfg.Workers, Shared: cfg.Shared, Limits: codeLimits(g.cfg), Start: g.startWorker, Log: g.log,
 	}); err != nil {
 		g.log.Error("code execution: models run no programs", "error", err)
 		short = "it cannot be started"
@@ -124,7 +142,7 @@ func (g *Gateway) startWorker(_ context.Context, socket *os.File) (*exec.Cmd, er
 		return nil, err
 	}
 	defer write.Close()
-	policy := confine.Policy{ReadDirs: append(confine.SystemDirs(), guests(g.cfg)), WriteDirs: []string{g.cfg.CodeExecution.Cache}, MemoryFiles: true}
+	policy := confine.Policy{ReadDirs: append(confine.SystemDirs(), guests(g.cfg)), WriteDirs: []string{compiledGuests(g.cfg)}, MemoryFiles: true}
 	cmd, err := pluginhost.Worker{
 		Launcher: g.cfg.Launcher, Unconfined: g.cfg.Unconfined == "allow", Path: g.cfg.Worker, Args: []string{WorkerCommand},
 		Policy: policy, Nice: workerNice, Socket: socket,

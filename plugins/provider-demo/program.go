@@ -95,7 +95,7 @@ var yearOf = regexp.MustCompile(`extract\(year FROM ("(?:[^"]|"")*")\)`)
 // program writes the plan in l. The shell only counts rows: a CSV file has
 // cells that its tools would cut apart.
 func (p *plan) program(l language) (string, bool) {
-	file := "data/" + p.f.table.name
+	file := "/data/" + p.f.table.name
 	query := func(from string) string {
 		return yearOf.ReplaceAllString(p.query(from), "CAST(strftime('%Y', $1) AS INTEGER)")
 	}
@@ -128,17 +128,19 @@ func tellPrograms(done []result) (string, bool) {
 		if json.Unmarshal([]byte(d.call.Arguments), &args) != nil {
 			return "", false
 		}
-		gave := text
-		if r, ok := readRows(text); ok && len(r.Columns) == 1 && r.Columns[0] == "output" && len(r.Rows) == 1 {
+		gave := "```\n" + clip(text) + "\n```"
+		if r, ok := readRows(text); ok {
 			var s string
-			if json.Unmarshal(r.Rows[0][0], &s) == nil {
-				gave = strings.TrimSpace(s)
+			if len(r.Columns) == 1 && r.Columns[0] == "output" && len(r.Rows) == 1 && json.Unmarshal(r.Rows[0][0], &s) == nil {
+				gave = "```\n" + clip(strings.TrimSpace(s)) + "\n```"
+			} else {
+				gave = r.table()
 			}
 		}
 		if b.Len() > 0 {
 			b.WriteString("\n\n")
 		}
-		fmt.Fprintf(&b, "I ran this in %s:\n\n```\n%s\n```\n\nIt gave:\n\n```\n%s\n```", l.name, strings.TrimSpace(args[l.argument]), clip(gave))
+		fmt.Fprintf(&b, "I ran this in %s:\n\n```\n%s\n```\n\nIt gave:\n\n%s", l.name, strings.TrimSpace(args[l.argument]), gave)
 	}
 	return b.String(), true
 }

@@ -16,7 +16,7 @@ var (
 
 func TestPrograms(t *testing.T) {
 	t.Parallel()
-	const connect = "import sqlite3\ndb = sqlite3.connect(\"file:data/main.sales.reviews.db?mode=ro&immutable=1\", uri=True)\nfor row in db.execute("
+	const connect = "import sqlite3\ndb = sqlite3.connect(\"file:/data/main.sales.reviews.db?mode=ro&immutable=1\", uri=True)\nfor row in db.execute("
 	tests := []struct{ ask, call, argument, want string }{
 		{"Run this in Python: `print(6*7)`", "system__ai__python_exec", "code", "print(6*7)"},
 		{"With Python, please:\n```python\nx = 1\nx\n```", "system__ai__python_exec", "code", "x = 1\nx\n"},
@@ -25,7 +25,7 @@ func TestPrograms(t *testing.T) {
 		{"What is the average rating by country in Python?", "system__ai__python_exec", "code", connect + `"SELECT \"country\", avg(\"rating\") AS \"average of rating\" FROM t GROUP BY 1 ORDER BY 1"` + "):\n    print(*row, sep=\", \")\n"},
 		{"With a Python script, how many reviews are there?", "system__ai__python_exec", "code", connect + `"SELECT count(*) AS \"number of rows\" FROM t"` + "):\n    print(*row, sep=\", \")\n"},
 		{"How many reviews were there in 2024, with SQLite?", "system__ai__sql_exec", "query", `SELECT count(*) AS "number of rows" FROM "main.sales.reviews" WHERE CAST(strftime('%Y', "created_at") AS INTEGER) = 2024`},
-		{"How many reviews are there, in the shell?", "system__ai__shell_exec", "command", "tail -n +2 'data/main.sales.reviews.csv' | wc -l"},
+		{"How many reviews are there, in the shell?", "system__ai__shell_exec", "command", "tail -n +2 '/data/main.sales.reviews.csv' | wc -l"},
 	}
 	for _, tt := range tests {
 		got := answer(request(tt.ask, reviewsTool, pythonTool, sqliteTool, shellTool))

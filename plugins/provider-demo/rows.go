@@ -38,8 +38,13 @@ func (r rows) tell(t *table) string {
 		}
 		return "In " + t.name + ", " + join(said) + "."
 	}
+	return "This is what " + t.name + " says.\n\n" + r.table()
+}
+
+// table writes the rows as a table.
+func (r rows) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "This is what %s says.\n\n| %s |\n|%s\n", t.name, strings.Join(r.Columns, " | "), strings.Repeat(" --- |", len(r.Columns)))
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(r.Columns, " | "), strings.Repeat(" --- |", len(r.Columns)))
 	for i, row := range r.Rows {
 		if i == maxRows {
 			fmt.Fprintf(&b, "\nand %d more rows", len(r.Rows)-maxRows)

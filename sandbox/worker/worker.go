@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -116,6 +117,7 @@ func (s *server) setup(loaded func() error) error {
 	if s.engine, err = engine.Load(context.Background(), m.Guests, engine.Options{Cache: m.Cache, Only: m.Languages}); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // loading took several times what stays
 	if loaded != nil {
 		if err := loaded(); err != nil {
 			return fmt.Errorf("after loading: %w", err)

@@ -1,6 +1,6 @@
 // Command make makes the guests of the sandbox:
 //
-//	go run ./sandbox/guests/make -out bin/guests
+//	go run ./sandbox/guests/make -out bin/guests -compile
 //
 // It is quick when nothing has changed. Its exit status is 0 also when a guest
 // was left out because the machine lacks something; it then says what to install.
@@ -20,7 +20,7 @@ import (
 func main() {
 	out := flag.String("out", "", "directory for the guests and their manifest")
 	only := flag.String("only", "", "make only these, as sql,shell; DIR then has no others")
-	compile := flag.Bool("compile", false, "also compile them, for tests that share the result")
+	compile := flag.Bool("compile", false, "also compile them to machine code, in DIR/"+guests.CompiledDir)
 	flag.Parse()
 	if *out == "" || flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "usage: go run ./sandbox/guests/make -out DIR")
