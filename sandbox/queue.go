@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -16,11 +17,17 @@ type queue struct {
 	waiting int
 	each    map[string]int       // tickets that wait, by principal
 	lines   map[string][]*ticket // those in await
-	order   []string             // principals with a line; the first is next
+	order   []string             // principals with a line, in the order of their coming
+	turns   uint64               // that were given
+	last    map[string]uint64    // the last turn of each principal that was here of late
 }
 
+// maxLast is how many principals' last turns are kept, before those that wait
+// for nothing are forgotten.
+const maxLast = 1024
+
 func newQueue(running, waiting int) *queue {
-	return &queue{free: running, most: waiting, mostEach: max(waiting/2, 1), each: map[string]int{}, lines: map[string][]*ticket{}}
+	return &queue{free: running, most: waiting, mostEach: max(waiting/2, 1), each: map[string]int{}, lines: map[string][]*ticket{}, last: map[string]uint64{}}
 }
 
 // ticket is one program's place. It waits from join to await, and runs from
@@ -73,8 +80,19 @@ func (t *ticket) await(ctx context.Context, stop <-chan struct{}) error {
 // next lets those run for whom there is room. q.mu is held.
 func (q *queue) next() {
 	for q.free > 0 && len(q.order) > 0 {
-		who := q.order[0]
-		q.order = q.order[1:]
+		first := 0 // whose last turn is longest ago
+		for i, who := range q.order {
+			if q.last[who] < q.last[q.order[first]] {
+				first = i
+			}
+		}
+		who := q.order[first]
+		q.order = slices.Delete(q.order, first, first+1)
+		if len(q.last) >= maxLast {
+			maps.DeleteFunc(q.last, func(who string, _ uint64) bool { return len(q.lines[who]) == 0 })
+		}
+		q.turns++
+		q.last[who] = q.turns
 		t := q.lines[who][0]
 		if rest := q.lines[who][1:]; len(rest) > 0 {
 			q.lines[who] = rest

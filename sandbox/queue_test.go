@@ -59,7 +59,7 @@ func TestQueueTakesTurns(t *testing.T) {
 			}
 		}
 	}
-	if want := []int{0, 3, 4, 1, 5, 2}; !slices.Equal(order, want) {
+	if want := []int{3, 4, 0, 5, 1, 2}; !slices.Equal(order, want) {
 		t.Errorf("they ran in the order %v, want %v", order, want)
 	}
 	if waiting, free := q.lengths(); waiting != 0 || free != 1 || len(q.each) != 0 || len(q.lines) != 0 {

@@ -60,6 +60,9 @@ func (c *Config) checkCode(bad func(string, ...any)) {
 	if e.Offer == "" {
 		e.Offer = toolset.OfferAlways
 	}
+	if e.Languages != nil && len(e.Languages) == 0 {
+		bad("code_execution.languages: there is none in the list; offer: never switches code execution off")
+	}
 	for i, l := range e.Languages {
 		oneOf(bad, "code_execution.languages", l, Languages...)
 		if slices.Contains(e.Languages[:i], l) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
+	"github.com/sallyport-gateway/sallyport/core/metrics"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
@@ -51,17 +52,15 @@ func guests(cfg *config.Config) string {
 }
 
 // compiledGuests is the directory of the guests' machine code: that beside them
-// if it is the gateway's own to write to, or one in the data directory.
+// if nobody else may write there, or one in the data directory.
 func compiledGuests(cfg *config.Config) string {
 	if cfg.CodeExecution.Cache != "" {
 		return cfg.CodeExecution.Cache
 	}
 	beside := filepath.Join(guests(cfg), "compiled")
-	if info, err := os.Lstat(beside); err == nil && info.IsDir() && info.Mode().Perm() == 0o700 && pluginlock.CheckOwned(info) == nil {
-		if f, err := os.CreateTemp(beside, "try-"); err == nil {
-			if err := errors.Join(f.Close(), os.Remove(f.Name())); err == nil {
-				return beside
-			}
+	if info, err := os.Lstat(beside); err == nil && info.IsDir() && pluginlock.CheckOwned(info) == nil {
+		if _, err := os.ReadDir(beside); err == nil {
+			return beside
 		}
 	}
 	return cfg.Path(filepath.Join(cfg.Data.Dir, "guests-cache"))
@@ -110,10 +109,10 @@ func (g *Gateway) openCode() {
 	}
 	short := ""
 	if missing != "" {
-		short = "not all languages are there"
+		short = missing
 	}
 	if len(languages) == 0 {
-		short = "there are no guests"
+		short = "there are no guests; the gateway's log says where they were looked for"
 	} else if box, err := sandbox.New(sandbox.Config{
 		Guests: guests(g.cfg), Cache: compiledGuests(g.cfg), Workers: cfg.Workers, Shared: cfg.Shared, Limits: codeLimits(g.cfg), Start: g.startWorker, Log: g.log,
 	}); err != nil {
@@ -212,6 +211,16 @@ func (g *Gateway) codeHealth() httpapi.CodeHealth {
 		}
 	}
 	return h
+}
+
+// codeStats is what metrics say of code execution: zeros where there is none.
+func (g *Gateway) codeStats() metrics.CodeStats {
+	box := g.code.box.Load()
+	if box == nil {
+		return metrics.CodeStats{}
+	}
+	now := box.Stats()
+	return metrics.CodeStats{Workers: now.Workers, Sessions: now.Sessions, Running: now.Running, Waiting: now.Waiting, Memory: now.Memory}
 }
 
 // codeFault is why no worker could be started, the last time that was tried.

@@ -192,7 +192,7 @@ func TestProgramsAreOffered(t *testing.T) {
 			t.Errorf("%s: the model was offered %q, want %q", tt.name, names, tt.want)
 		}
 	}
-	for w, want := range map[*world]string{always: `"languages":["python","sql","shell"]`, bare: `"missing":"there are no guests"`} {
+	for w, want := range map[*world]string{always: `"languages":["python","sql","shell"]`, bare: `"missing":"there are no guests; the gateway`} {
 		resp, err := http.Get(w.URL + "/health")
 		if err != nil {
 			t.Fatal(err)

@@ -17,7 +17,7 @@ func (g *Gateway) serveMetrics(ctx context.Context) (ended <-chan struct{}, err 
 		close(done)
 		return done, nil
 	}
-	h, err := metrics.Handler(g.version, g.log, g.plugins)
+	h, err := metrics.Handler(g.version, g.log, g.plugins, metrics.Code(g.codeStats))
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ type language struct {
 
 var programs = []language{
 	{`python`, "Python", "system__ai__python_exec", "code", "print(1)"},
-	{`sqlite`, "SQLite", "system__ai__sql_exec", "query", "SELECT 1"},
+	{`sqlite|sql`, "SQLite", "system__ai__sql_exec", "query", "SELECT 1"},
 	{`shell|bash`, "the shell", "system__ai__shell_exec", "command", "echo 1"},
 }
 
@@ -136,6 +136,12 @@ func tellPrograms(done []result) (string, bool) {
 			} else {
 				gave = r.table()
 			}
+		}
+		var also struct {
+			Note string `json:"note"`
+		}
+		if json.Unmarshal([]byte(text), &also) == nil && also.Note != "" {
+			gave += "\n\n" + also.Note
 		}
 		if b.Len() > 0 {
 			b.WriteString("\n\n")

@@ -7,9 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
 )
@@ -21,8 +24,9 @@ import (
 const CompiledDir = "compiled"
 
 // Compile puts the machine code of dir's guests into CompiledDir, unless it is
-// there. What is in it is executed, so nobody else may read or write there.
-func Compile(ctx context.Context, dir string) error {
+// there, and tells log. What is in it is executed, so nobody else may write
+// there; a gateway that runs as another user reads it.
+func Compile(ctx context.Context, dir string, log io.Writer) error {
 	manifest, err := os.ReadFile(filepath.Join(dir, engine.ManifestName))
 	if err != nil {
 		return err
@@ -34,6 +38,8 @@ func Compile(ctx context.Context, dir string) error {
 	if have, err := os.ReadFile(mark); err == nil && bytes.Equal(have, of) {
 		return nil
 	}
+	start := time.Now()
+	fmt.Fprintln(log, "guests: compiling for this machine")
 	part, err := os.MkdirTemp(dir, CompiledDir+".part-")
 	if err != nil {
 		return err
@@ -43,5 +49,23 @@ func Compile(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(e.Close(ctx), os.WriteFile(filepath.Join(part, "of"), of, 0o600), os.RemoveAll(to), os.Rename(part, to))
+	if err := errors.Join(e.Close(ctx), os.WriteFile(filepath.Join(part, "of"), of, 0o644), readable(part), os.RemoveAll(to), os.Rename(part, to)); err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "guests: compiled in %s\n", time.Since(start).Round(time.Second))
+	return nil
+}
+
+// readable lets everybody read what is in dir.
+func readable(dir string) error {
+	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if e.IsDir() {
+			mode = 0o755
+		}
+		return os.Chmod(path, mode)
+	})
 }

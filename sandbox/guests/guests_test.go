@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := guesttest.Directory("sql", "shell")
+	dir, err := guesttest.Directory()
 	if err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
 		return 1
@@ -31,7 +31,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	ctx := context.Background()
-	if loaded, err = engine.Load(ctx, dir, engine.Options{Cache: cache, Only: []string{"sql", "shell"}}); err != nil {
+	if loaded, err = engine.Load(ctx, dir, engine.Options{Cache: cache}); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
 		return 1
 	}

@@ -316,7 +316,7 @@ func TestTablesCommand(t *testing.T) {
 	file := someUsage(t)
 	code, out, errs := command(t, "tables", "--flush", "-c", file)
 	fields := strings.Fields(strings.Split(out, "\n")[2])
-	if code != 0 || !strings.HasPrefix(out, "TABLE") || len(fields) != 9 || fields[0] != "system.ai_gateway.usage" || fields[1] != "7" || fields[5] != "2" || fields[8] != "0" {
+	if code != 0 || !strings.HasPrefix(out, "TABLE") || len(fields) != 9 || fields[0] != "system.ai_gateway.usage" || fields[1] != "8" || fields[5] != "2" || fields[8] != "0" {
 		t.Errorf("got exit code %d, %s\n%s", code, errs, out)
 	}
 	code, out, errs = command(t, "tables", "--json", "-c", file)
@@ -324,7 +324,7 @@ func TestTablesCommand(t *testing.T) {
 		Name string
 		Rows int64
 	}
-	if err := json.Unmarshal([]byte(out), &info); err != nil || code != 0 || info.Name != "system.ai_gateway.usage" || info.Rows != 7 {
+	if err := json.Unmarshal([]byte(out), &info); err != nil || code != 0 || info.Name != "system.ai_gateway.usage" || info.Rows != 8 {
 		t.Errorf("got exit code %d, %s %v\n%s", code, errs, err, out)
 	}
 }

@@ -37,7 +37,7 @@ func main() {
 		os.Exit(1)
 	}
 	if *compile {
-		if err := guests.Compile(ctx, *out); err != nil {
+		if err := guests.Compile(ctx, *out, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

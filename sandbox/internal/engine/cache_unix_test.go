@@ -22,7 +22,7 @@ func TestCacheThatOthersMayWriteIsRefused(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	for _, mode := range []fs.FileMode{0o770, 0o707, 0o755} {
+	for _, mode := range []fs.FileMode{0o770, 0o707, 0o775} {
 		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
@@ -36,5 +36,39 @@ func TestCacheThatOthersMayWriteIsRefused(t *testing.T) {
 	}
 	if _, err := Load(context.Background(), toy.Dir(t), Options{Cache: link}); err == nil {
 		t.Error("a link was accepted as the cache")
+	}
+}
+
+// A damaged file of the cache is not the end of all programs.
+func TestDamagedCacheIsMadeAgain(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "cache")
+	if err := os.CopyFS(cache, os.DirFS(toy.Cache(t))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(cache, "wazero-*", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in the cache: %v", err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time from what the first one made
+		e, err := Load(context.Background(), toy.Dir(t), Options{Cache: cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
 	}
 }

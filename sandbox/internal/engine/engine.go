@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/tetratelabs/wazero"
@@ -26,6 +28,8 @@ type Options struct {
 	// Interpret does without the compiler, and Copy without mapped memory: what
 	// systems without either get.
 	Interpret, Copy bool
+
+	emptied bool // the cache was of no use and has been emptied
 }
 
 // Engine holds the compiled guests of a directory.
@@ -46,9 +50,11 @@ type Guest struct {
 // ErrNoGuest says that a language is not there.
 var ErrNoGuest = errors.New("no such guest")
 
+var errCompile = errors.New("compile")
+
 // Load reads, checks and compiles the guests of dir. Loading with a cache also
-// warms it for the next process. After Load nothing of the file system is
-// needed.
+// warms it for the next process; one that is of no use is done without. After
+// Load nothing of the file system is needed.
 func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
 	m, err := ReadManifest(dir)
 	if err != nil {
@@ -71,9 +77,26 @@ func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
 	}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, config)
 	if err := e.load(ctx, dir, m, o); err != nil {
-		return nil, errors.Join(err, e.Close(ctx))
+		err = errors.Join(err, e.Close(ctx))
+		if o.Cache != "" && errors.Is(err, errCompile) { // the cache is damaged, or lacks a guest and can only be read
+			if o.emptied || empty(o.Cache) != nil {
+				o.Cache = ""
+			}
+			o.emptied = true
+			return Load(ctx, dir, o)
+		}
+		return nil, err
 	}
 	return e, nil
+}
+
+// empty removes what wazero keeps in a cache.
+func empty(cache string) error {
+	dirs, err := filepath.Glob(filepath.Join(cache, "wazero-*"))
+	for _, dir := range dirs {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
 }
 
 func (e *Engine) load(ctx context.Context, dir string, m Manifest, o Options) error {
@@ -130,7 +153,7 @@ func (e *Engine) compile(ctx context.Context, dir string, entry Entry, copies bo
 	}
 	g := &Guest{Entry: entry}
 	if g.compiled, err = e.runtime.CompileModule(ctx, wasm); err != nil {
-		return nil, fmt.Errorf("compile %s: %w", entry.Module, err)
+		return nil, fmt.Errorf("%w %s: %w", errCompile, entry.Module, err)
 	}
 	if err := CheckImports(g.compiled); err != nil {
 		return g, err

@@ -33,7 +33,7 @@ type Result struct {
 	Stdout, Stderr string
 	Columns        []string // of SQL
 	Rows           [][]any  // of SQL: nil, string, json.Number
-	Exit           int      // 0 fine, 1 exception or error, 2 exit, 137 killed
+	Exit           int      // 0 fine, 1 exception or error, else what the program exits with; 137 killed
 	// Killed says why the instance is gone: "time", "cpu", "memory", "caller",
 	// "closed", "crash", "exit"; "" means that it is still there. Files in tmp
 	// and the other languages' instances stay.

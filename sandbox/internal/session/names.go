@@ -10,11 +10,10 @@ import (
 // sales.reviews, by the quoted names of their views, outside strings and
 // comments. Where a table stands in a FROM list without an alias it gets its
 // last part as one, so that reviews.stars names its column as in other
-// databases; a name of two parts is a table only in a FROM list.
+// databases; a name of two parts is a table only in a FROM list. A longer one
+// there that is no table's is quoted too: SQLite then says that there is no such
+// table, and not that it expects no second dot.
 func rewriteNames(sql string, tables []Table) string {
-	if len(tables) == 0 {
-		return sql
-	}
 	w := &rewriter{tokens: tokenize(sql), tables: tables}
 	w.clauses = []clause{{}}
 	for w.at < len(w.tokens) {
@@ -126,6 +125,11 @@ func (w *rewriter) name() {
 		ends = append(ends, i)
 	}
 	t, n := w.table(parts)
+	if n == 0 && w.due && len(parts) > 2 {
+		w.out.WriteString(quoteName(strings.Join(parts, ".")))
+		w.at = ends[len(ends)-1]
+		return
+	}
 	if n == 0 {
 		w.copy(ends[len(ends)-1] - w.at)
 		return

@@ -41,8 +41,8 @@ func TestRewriteNames(t *testing.T) {
 		{"SELECT * FROM hr.people", "SELECT * FROM hr.people"}, // of two catalogs
 		{"SELECT * FROM main.hr.people", `SELECT * FROM "main.hr.people"`},
 		{"SELECT main.hr.people.id FROM main.hr.people, dev.hr.people", `SELECT "main.hr.people".id FROM "main.hr.people", "dev.hr.people"`},
-		{"SELECT * FROM main.sales.none", "SELECT * FROM main.sales.none"},
-		{"SELECT * FROM other.sales.reviews", "SELECT * FROM other.sales.reviews"},
+		{"SELECT * FROM main.sales.none", `SELECT * FROM "main.sales.none"`},
+		{"SELECT * FROM other.sales.reviews", `SELECT * FROM "other.sales.reviews"`},
 		{`SELECT * FROM main.sales."we""ird"`, `SELECT * FROM "main.sales.we""ird" AS "we""ird"`},
 		{"SELECT 1.5, x'0f', 1.e5 FROM sales.reviews", `SELECT 1.5, x'0f', 1.e5 FROM "main.sales.reviews" AS "reviews"`},
 		{"SELECT 1 FROM sales.reviews UNION SELECT 2 FROM sales.reviews", `SELECT 1 FROM "main.sales.reviews" AS "reviews" UNION SELECT 2 FROM "main.sales.reviews" AS "reviews"`},
@@ -57,8 +57,8 @@ func TestRewriteNames(t *testing.T) {
 	}
 }
 
-// FuzzRewriteNames: the tokens are the text, and without the tables' names
-// nothing changes.
+// FuzzRewriteNames: the tokens are the text, and without the tables' names and
+// names of three parts nothing changes.
 func FuzzRewriteNames(f *testing.F) {
 	f.Add("SELECT a.b FROM main.sales.reviews, (x) -- y\n 'it''s' \"q\" [z] `k` /* c */ x'00'")
 	f.Fuzz(func(t *testing.T, sql string) {
@@ -69,7 +69,7 @@ func FuzzRewriteNames(f *testing.F) {
 		if b.String() != sql {
 			t.Errorf("the tokens of %q are %q", sql, b.String())
 		}
-		if got := rewriteNames(sql, []Table{{Name: "q0.q1.q2"}}); !strings.Contains(strings.ToLower(sql), "q2") && got != sql {
+		if got := rewriteNames(sql, []Table{{Name: "q0.q1.q2"}}); !strings.Contains(strings.ToLower(sql), "q2") && strings.Count(sql, ".") < 2 && got != sql {
 			t.Errorf("%q became %q", sql, got)
 		}
 		rewriteNames(sql, []Table{{Name: "a.b.c"}, {Name: "main.sales.reviews"}})

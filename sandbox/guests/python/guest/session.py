@@ -173,7 +173,7 @@ _count = 0
 
 
 def run(source):
-    """Runs source and returns 0, 1 after an exception, 2 after SystemExit."""
+    """Runs source and returns 0, 1 after an exception, or the code it exits with."""
     try:
         try:
             return _run(source)
@@ -199,9 +199,12 @@ def _run(source):
     try:
         _execute(source, name)
     except SystemExit as e:
-        if e.code is not None and not isinstance(e.code, int):
-            print(e.code, file=sys.stderr)
-        return 2
+        if e.code is None:
+            return 0
+        if isinstance(e.code, int):
+            return e.code & 0xFF
+        print(e.code, file=sys.stderr)
+        return 1
     except BaseException as e:
         _report(e)
         return 1
