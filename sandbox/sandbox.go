@@ -43,7 +43,7 @@ var (
 // Config says where a Sandbox finds its guests and how it runs them.
 type Config struct {
 	Guests  string // directory with manifest.json, as `make build` leaves it
-	Cache   string // directory of compiled guests, 0700, made if missing; "" compiles at each start of a worker
+	Cache   string // directory of compiled guests that nobody else may write to, made 0700 if missing; "" compiles at each start of a worker
 	Workers int    // worker processes at work at once; 0 is one a core. Up to 8 times as many are alive when many principals have sessions.
 	Shared  bool   // sessions of two principals may be in one worker at once
 	Limits  Limits

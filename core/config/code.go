@@ -22,7 +22,7 @@ type CodeExecution struct {
 	// Guests is the directory with what `make build` made for the languages;
 	// guests beside the program if empty.
 	Guests string `yaml:"guests"`
-	// Cache is the directory of compiled guests, for the gateway's user alone. If
+	// Cache is the directory of compiled guests, which nobody else may write to. If
 	// empty it is compiled in Guests, which make build fills, or else guests-cache
 	// below the data directory. What is in it is executed.
 	Cache string `yaml:"cache"`

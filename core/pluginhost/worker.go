@@ -96,11 +96,9 @@ func startFree(cmd *exec.Cmd, w Worker) (*exec.Cmd, error) {
 	return free, startOwn(free)
 }
 
-// startOwn starts cmd in a process group of its own, which signals of the
-// gateway's terminal do not reach. It stays in the gateway's session: Linux may
-// share processors between sessions (autogroups) and look at niceness only
-// within one.
+// startOwn starts cmd in a session of its own, which signals of the gateway's
+// terminal do not reach.
 func startOwn(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd.Start()
 }

@@ -22,7 +22,7 @@ import (
 
 // Options of Load.
 type Options struct {
-	Cache string   // directory of compiled guests, made 0700 if missing; "" compiles each time
+	Cache string   // directory of compiled guests that nobody else may write to, made 0700 if missing; "" compiles each time
 	Only  []string // languages to load; nil means all of the manifest
 
 	// Interpret does without the compiler, and Copy without mapped memory: what
