@@ -3,15 +3,11 @@ package sandbox
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,7 +21,7 @@ type Sandbox struct {
 	tune      tuning
 	log       *slog.Logger
 	workers   int
-	languages []Language
+	languages []Language // whose files were right at the start
 	queue     *queue
 	images    chan struct{} // a place for each Image under way
 	memory    func(pid int) int64
@@ -40,6 +36,7 @@ type Sandbox struct {
 	procs    map[*proc]bool
 	stateful map[*Session]bool // those with a session in a worker
 	waiting  int               // calls without a worker
+	broken   map[Language]error
 
 	failures  int   // starts in a row
 	startErr  error // of the last start, if it failed
@@ -65,7 +62,7 @@ func start(cfg Config, tune tuning) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	languages, err := installed(cfg.Guests)
+	languages, broken, err := Verify(cfg.Guests)
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +74,16 @@ func start(cfg Config, tune tuning) (*Sandbox, error) {
 	workers := cmp.Or(cfg.Workers, runtime.GOMAXPROCS(0))
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Sandbox{
-		cfg: cfg, limits: limits, tune: tune, log: cfg.Log, workers: workers, languages: languages,
+		cfg: cfg, limits: limits, tune: tune, log: cfg.Log, workers: workers, languages: languages, broken: broken,
 		queue:  newQueue(max(1, min(workers, runtime.GOMAXPROCS(0)-1)), limits.Queue),
 		images: make(chan struct{}, 2), memory: privateMemory,
 		ctx: ctx, cancel: cancel, changed: make(chan struct{}), procs: map[*proc]bool{}, stateful: map[*Session]bool{},
 	}
 	if b.log == nil {
 		b.log = slog.Default()
+	}
+	for l, why := range broken {
+		b.log.Error("code execution: a guest is of no use, and models are not offered its language", "language", l, "cause", why)
 	}
 	b.mu.Lock()
 	b.maintain()
@@ -97,7 +97,7 @@ func start(cfg Config, tune tuning) (*Sandbox, error) {
 func (l Limits) filled() (Limits, error) {
 	for name, v := range map[string]int64{
 		"Memory": l.Memory, "Scratch": l.Scratch, "Inodes": int64(l.Inodes), "Output": int64(l.Output), "Wall": int64(l.Wall), "CPU": int64(l.CPU),
-		"Grace": int64(l.Grace), "Idle": int64(l.Idle), "Sessions": int64(l.Sessions), "Queue": int64(l.Queue), "Worker": l.Worker,
+		"Grace": int64(l.Grace), "Idle": int64(l.Idle), "Wait": int64(l.Wait), "Sessions": int64(l.Sessions), "Queue": int64(l.Queue), "Worker": l.Worker,
 	} {
 		if v < 0 {
 			return l, fmt.Errorf("sandbox: Limits.%s is %d, want 0 or more", name, v)
@@ -105,56 +105,9 @@ func (l Limits) filled() (Limits, error) {
 	}
 	return Limits{
 		Memory: cmp.Or(l.Memory, 256<<20), Scratch: cmp.Or(l.Scratch, 64<<20), Inodes: cmp.Or(l.Inodes, 1000), Output: cmp.Or(l.Output, 256<<10),
-		Wall: cmp.Or(l.Wall, 30*time.Second), CPU: cmp.Or(l.CPU, 10*time.Second), Grace: cmp.Or(l.Grace, time.Second), Idle: cmp.Or(l.Idle, 15*time.Minute),
+		Wall: cmp.Or(l.Wall, 30*time.Second), CPU: cmp.Or(l.CPU, 10*time.Second), Grace: cmp.Or(l.Grace, time.Second), Idle: cmp.Or(l.Idle, 15*time.Minute), Wait: cmp.Or(l.Wait, 30*time.Second),
 		Sessions: cmp.Or(l.Sessions, 1000), Queue: cmp.Or(l.Queue, 64), Worker: cmp.Or(l.Worker, 2<<30),
 	}, nil
-}
-
-// Installed are the languages whose guest is in dir with all its files. It is
-// what New looks at, without a process; an error is ErrNoGuests.
-func Installed(dir string) ([]Language, error) { return installed(dir) }
-
-// installed reads which guests are in dir with all their files. It does not
-// verify them: workers do, before they use one.
-func installed(dir string) ([]Language, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w; `make build` makes the guests", ErrNoGuests, err)
-	}
-	var m struct {
-		Version int
-		Guests  []struct {
-			Language, Module, Image string
-			Files                   []struct{ File string }
-		}
-	}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrNoGuests, filepath.Join(dir, "manifest.json"), err)
-	}
-	if m.Version != 1 {
-		return nil, fmt.Errorf("%w: %s: version %d, want 1", ErrNoGuests, filepath.Join(dir, "manifest.json"), m.Version)
-	}
-	var found []Language
-	var missing []string
-	for _, g := range m.Guests {
-		files := []string{g.Module, g.Image}
-		for _, f := range g.Files {
-			files = append(files, f.File)
-		}
-		whole := true
-		for _, f := range files {
-			if _, err := os.Stat(filepath.Join(dir, f)); f != "" && err != nil {
-				missing, whole = append(missing, g.Language+": "+err.Error()), false
-			}
-		}
-		if whole {
-			found = append(found, Language(g.Language))
-		}
-	}
-	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: %s has no whole guest: %s; `make build` makes the guests", ErrNoGuests, dir, cmp.Or(strings.Join(missing, "; "), "its manifest lists none"))
-	}
-	return found, nil
 }
 
 // private makes dir, or checks that nobody else can write there: what is in it
@@ -172,9 +125,6 @@ func private(dir string) error {
 	}
 	return nil
 }
-
-// Languages are those that have a guest.
-func (b *Sandbox) Languages() []Language { return slices.Clone(b.languages) }
 
 // setup is what a worker loads.
 func (b *Sandbox) setup(trusted bool) wire.Setup {

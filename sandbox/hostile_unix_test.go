@@ -41,7 +41,7 @@ var hostile = []struct {
 func TestHostileProgramsEndAtTheirLimits(t *testing.T) {
 	b := box(t, func(c *Config, tune *tuning) {
 		real()(t)(c, tune)
-		c.Limits = Limits{Wall: 5 * time.Minute, CPU: time.Second, Grace: 100 * time.Millisecond, Memory: 64 << 20, Scratch: 4 << 20, Inodes: 100, Output: 16 << 10, Queue: 100}
+		c.Limits = Limits{Wall: 5 * time.Minute, CPU: 300 * time.Millisecond, Grace: 100 * time.Millisecond, Memory: 64 << 20, Scratch: 4 << 20, Inodes: 100, Output: 16 << 10, Queue: 100}
 	})
 	defer guard(t, b)()
 	run := func(s *Session, l Language, code string, wall time.Duration) Result {

@@ -149,6 +149,8 @@ func (b *Sandbox) scribe(ctx context.Context) (*proc, error) {
 		switch {
 		case there != nil && there.ready:
 			return there, nil
+		case b.refuse(SQL) != nil:
+			return nil, b.refuse(SQL)
 		case there == nil && b.startErr != nil && b.pausing:
 			return nil, fmt.Errorf("%w: %w", ErrWorker, b.startErr)
 		case there == nil:

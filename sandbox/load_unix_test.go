@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// A thousand sessions keep their state at once, and leave nothing behind.
-func TestThousandSessions(t *testing.T) {
-	const sessions = 1000
+// Many sessions keep their state at once, and leave nothing behind.
+func TestManySessions(t *testing.T) {
+	const sessions = 300
 	before := descriptors(t)
 	b := box(t, func(c *Config, _ *tuning) { c.Workers, c.Limits.Worker = 1, 64<<30 })
 	table := memoryTable(t, "main.a.b")

@@ -36,8 +36,11 @@ func (b *Sandbox) change() {
 // launch begins a process. b.mu is held.
 func (b *Sandbox) launch(trusted bool) *proc {
 	p := &proc{
-		box: b, trusted: trusted, gone: make(chan struct{}), empty: time.Now(),
+		box: b, trusted: trusted, retry: b.failures > 0, gone: make(chan struct{}), quit: make(chan struct{}), empty: time.Now(),
 		owners: map[uint32]*Session{}, calls: map[uint32]*call{}, joined: wire.NewAssembler(b.answerSize()),
+	}
+	if !trusted { // for which a caller waits, with a turn or not
+		p.turn = b.queue.start()
 	}
 	b.procs[p] = true
 	b.wg.Add(1)
@@ -50,10 +53,17 @@ func (b *Sandbox) started(p *proc, m wire.Ready) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p.ready, p.empty = true, time.Now()
+	if p.turn != nil {
+		p.turn.leave()
+	}
 	if b.failures > 0 {
 		b.log.Info("code execution: workers start again", "failed", b.failures)
 	}
 	b.failures, b.startErr = 0, nil
+	p.niceness = 0 // a launcher may have had threads that nobody saw
+	if !p.trusted {
+		b.learn(m)
+	}
 	b.log.Debug("code execution: worker ready", "pid", p.pid, "languages", m.Languages, "load", m.Load)
 	b.maintain()
 	b.change()
@@ -107,20 +117,28 @@ func (b *Sandbox) ended(p *proc) {
 	case p.ready:
 		b.log.Warn("code execution: worker ended", "cause", p.cause, "sessions", len(p.owners))
 	default:
-		b.failed(p.cause)
+		b.failed(p)
 	}
 	close(p.gone)
 	b.maintain()
 	b.change()
 }
 
-// failed notes that a worker could not be started. b.mu is held.
-func (b *Sandbox) failed(cause error) {
+// failed notes that p could not be started. The first time it is tried again at
+// once, since somebody may have killed it, and then after a pause that grows.
+// b.mu is held.
+func (b *Sandbox) failed(p *proc) {
+	cause := p.cause
+	b.failures++
+	if !p.retry {
+		b.log.Warn("code execution: a worker ended before it was ready; another one is started", "cause", cause)
+		return
+	}
 	if b.startErr == nil || b.startErr.Error() != cause.Error() {
 		b.log.Error("code execution: a worker could not be started; tried again from time to time", "cause", cause)
 	}
-	pause := min(b.tune.backoff<<min(b.failures, 16), longestBackoff)
-	b.failures, b.startErr = b.failures+1, cause
+	pause := min(b.tune.backoff<<min(b.failures-2, 16), longestBackoff)
+	b.startErr = cause
 	b.pausing = true
 	timer := time.AfterFunc(pause, func() {
 		b.mu.Lock()
@@ -236,8 +254,8 @@ func (b *Sandbox) place(ctx context.Context, s *Session) error {
 		case <-s.stop:
 		}
 		b.mu.Lock()
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return reason(ctx)
 		}
 	}
 }

@@ -18,6 +18,8 @@ type proc struct {
 	box     *Sandbox
 	trusted bool          // runs our own programs only, for whoever it is
 	gone    chan struct{} // closed when the process is no more
+	quit    chan struct{} // closed when it is to end
+	turn    *ticket       // of its start; nil for one that is trusted
 
 	cmd    *exec.Cmd // nil until it is started
 	pid    int
@@ -35,6 +37,11 @@ type proc struct {
 	last     uint32              // number given to a session or call
 	empty    time.Time           // when its last session left; zero while it has some
 	private  int64               // bytes, as last seen
+	retry    bool                // it was started although the start before failed
+
+	niceness int   // as it was set
+	paced    bool  // its usage is looked at
+	usage    usage // of the processor
 
 	joined *wire.Assembler // of run
 }
@@ -78,6 +85,12 @@ func (p *proc) run() {
 // ends that.
 func (p *proc) serve() error {
 	b := p.box
+	if p.turn != nil {
+		defer p.turn.leave()
+		if p.turn.await(b.ctx, p.quit) != nil {
+			return nil // killed
+		}
+	}
 	conn, file, err := socketpair()
 	if err != nil {
 		return err
@@ -97,11 +110,11 @@ func (p *proc) serve() error {
 	if killed {
 		p.end()
 	}
+	p.quicken()
 	b.mu.Unlock()
 	if killed {
 		return nil
 	}
-	giveWay(cmd.Process.Pid)
 	late := time.AfterFunc(b.tune.start, func() { p.kill(fmt.Errorf("it was not ready after %s", b.tune.start)) })
 	defer late.Stop()
 	if err := p.out.Send(wire.KindSetup, 0, 0, b.setup(p.trusted).Encode()); err != nil {
@@ -160,7 +173,6 @@ func (p *proc) handle(f wire.Frame, late *time.Timer) error {
 			return err
 		}
 		late.Stop()
-		giveWay(p.pid) // a launcher may have had threads that nobody saw
 		return b.started(p, m)
 	case wire.KindFailed:
 		return errors.New(clip(body))
@@ -296,6 +308,7 @@ func (p *proc) killLocked(cause error) {
 		return
 	}
 	p.killed, p.retiring, p.cause = true, true, cause
+	close(p.quit)
 	if p.cmd != nil {
 		p.end()
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -51,8 +52,13 @@ func (q *queue) join(who string) (*ticket, error) {
 	return &ticket{q: q, who: who, turn: make(chan struct{})}, nil
 }
 
-// await returns when the program may run. It fails when ctx is done or stop is
-// closed.
+// start takes the place of a worker that starts, beside the programs that wait
+// and before as many of them as any principal's: it takes as much of a processor
+// as they do.
+func (q *queue) start() *ticket { return &ticket{q: q, turn: make(chan struct{})} }
+
+// await returns when the program may run. It fails when ctx is done, with the
+// reason, or when stop is closed.
 func (t *ticket) await(ctx context.Context, stop <-chan struct{}) error {
 	q := t.q
 	q.mu.Lock()
@@ -71,10 +77,18 @@ func (t *ticket) await(ctx context.Context, stop <-chan struct{}) error {
 	case <-turn:
 		return nil
 	case <-ctx.Done(): // leave takes it out of its line
-		return ctx.Err()
+		return reason(ctx)
 	case <-stop:
 		return ErrClosed
 	}
+}
+
+// reason is why ctx is done: that a program waited for too long, or its Err.
+func reason(ctx context.Context) error {
+	if why := context.Cause(ctx); errors.Is(why, ErrBusy) {
+		return why
+	}
+	return ctx.Err()
 }
 
 // next lets those run for whom there is room. q.mu is held.
@@ -122,14 +136,20 @@ func (t *ticket) sleep() {
 	q.next()
 }
 
-// come counts one of who's that waits. q.mu is held.
+// come counts one of who's that waits; a start is nobody's. q.mu is held.
 func (q *queue) come(who string) {
+	if who == "" {
+		return
+	}
 	q.waiting++
 	q.each[who]++
 }
 
 // gone counts one of who's that no longer waits. q.mu is held.
 func (q *queue) gone(who string) {
+	if who == "" {
+		return
+	}
 	q.waiting--
 	if q.each[who]--; q.each[who] == 0 {
 		delete(q.each, who)

@@ -28,11 +28,11 @@ const (
 )
 
 var (
-	// ErrNoGuests says that Config.Guests has no guest that could be run. The
-	// text names what is missing.
+	// ErrNoGuests says that Config.Guests has no guest that could be run, or none
+	// for a Program's language. The text names what is missing or broken.
 	ErrNoGuests = errors.New("code execution is not available")
-	// ErrBusy says that the program was not run since too many others wait.
-	// It may be tried again.
+	// ErrBusy says that the program was not run since too many others wait, or
+	// since its turn did not come within Limits.Wait. It may be tried again.
 	ErrBusy = errors.New("code execution is busy: too many programs are waiting; try again later")
 	// ErrWorker says that no worker process could be started. The text says why.
 	ErrWorker = errors.New("code execution cannot start a worker process")
@@ -68,6 +68,7 @@ type Limits struct {
 	Wall  time.Duration // of one program; 0 is 30 s. Then it gets KeyboardInterrupt, or is killed where there is none
 	CPU   time.Duration // of one program, roughly; 0 is 10 s
 	Grace time.Duration // from the interrupt to the kill, and from the kill to that of the worker; 0 is 1 s
+	Wait  time.Duration // for a program's turn, and for a worker to be started; 0 is 30 s. Then it is not run. It does not count as Wall
 	Idle  time.Duration // after which a session that runs nothing loses its state; 0 is 15 min
 
 	Sessions int   // with state at once; 0 is 1000. The one idle for longest loses its state

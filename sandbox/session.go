@@ -19,6 +19,7 @@ type Session struct {
 	box    *Sandbox
 	who    string
 	tables []Table
+	wait   time.Duration // for the turn of a program
 	turn   chan struct{} // holds one thing while a call runs
 	stop   chan struct{} // closed by Close
 
@@ -63,13 +64,13 @@ func (b *Sandbox) Open(ctx context.Context, who string, tables []Table) (*Sessio
 	if b.closed {
 		return nil, ErrClosed
 	}
-	return &Session{box: b, who: who, tables: slices.Clone(tables), turn: make(chan struct{}, 1), stop: make(chan struct{})}, nil
+	return &Session{box: b, who: who, tables: slices.Clone(tables), wait: b.limits.Wait, turn: make(chan struct{}, 1), stop: make(chan struct{})}, nil
 }
 
 // Exec runs p. Calls of one session wait for each other. An error is one of
-// the sandbox itself: ErrBusy, ErrWorker, ErrClosed, that of ctx, or a Program
-// that is none; what the program did wrong is in the Result. When ctx ends the
-// program is killed.
+// the sandbox itself: ErrBusy, ErrNoGuests, ErrWorker, ErrClosed, that of ctx, or
+// a Program that is none; what the program did wrong is in the Result. When ctx
+// ends the program is killed.
 func (s *Session) Exec(ctx context.Context, p Program) (Result, error) {
 	if err := s.check(p); err != nil {
 		return Result{}, err
@@ -83,18 +84,21 @@ func (s *Session) Exec(ctx context.Context, p Program) (Result, error) {
 		return Result{}, err
 	}
 	defer ticket.leave()
+	late := fmt.Errorf("%w; its turn did not come within %s", ErrBusy, s.wait)
+	turn, cancel := context.WithTimeoutCause(ctx, s.wait, late)
+	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 	case <-s.stop:
 		return Result{}, ErrClosed
-	case <-ctx.Done():
-		return Result{}, ctx.Err()
+	case <-turn.Done():
+		return Result{}, reason(turn)
 	}
 	defer s.done()
 	b.mu.Lock()
 	s.busy = true
 	b.mu.Unlock()
-	return s.exec(ctx, p, ticket)
+	return s.exec(ctx, turn, p, ticket)
 }
 
 // unfit says what is wrong with code that no guest takes.
@@ -109,8 +113,12 @@ func unfit(code string) string {
 }
 
 func (s *Session) check(p Program) error {
-	if !slices.Contains(s.box.languages, p.Language) {
-		return fmt.Errorf("sandbox: there is no guest for %q: %w", p.Language, ErrNoGuests)
+	b := s.box
+	b.mu.Lock()
+	err := b.refuse(p.Language)
+	b.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	for _, name := range p.Tables {
 		if !slices.ContainsFunc(s.tables, func(t Table) bool { return t.Name == name }) {
@@ -132,22 +140,23 @@ func (s *Session) done() {
 	<-s.turn
 }
 
-// exec runs p in the turn of its caller.
-func (s *Session) exec(ctx context.Context, p Program, ticket *ticket) (Result, error) {
+// exec runs p in the turn of its caller. turn ends with ctx, or before when p
+// has waited for too long to begin.
+func (s *Session) exec(ctx, turn context.Context, p Program, ticket *ticket) (Result, error) {
 	b := s.box
 	// A worker may end while the program waits for its turn.
 	for range 5 {
 		b.mu.Lock()
 		var err error
 		if s.at == nil {
-			err = b.place(ctx, s)
+			err = b.place(turn, s)
 		}
 		b.mu.Unlock()
 		if err != nil {
 			return Result{}, err
 		}
 		if !ticket.running {
-			if err := ticket.await(ctx, s.stop); err != nil {
+			if err := ticket.await(turn, s.stop); err != nil {
 				return Result{}, err
 			}
 		}
@@ -192,6 +201,9 @@ func (s *Session) try(ctx context.Context, p Program, ticket *ticket) (Result, e
 	session, opened := s.id, s.opened
 	s.opened = true
 	lost := s.lost
+	if len(at.calls) == 0 {
+		at.quicken()
+	}
 	id, c := at.begin(session)
 	c.ticket, c.naps = ticket, int(wall/wire.Nap)+64
 	b.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 )
 
 func TestProgramsKeepState(t *testing.T) {
-	b := box(t, nil)
+	b := box(t, allLanguages)
 	s := open(t, b, "alice")
 	if r := run(t, s, "set a 1\nprint hello\ncomplain oh"); r.Stdout != "hello\n" || r.Stderr != "oh\n" || r.Exit != 0 || r.Lost != "" || r.Duration <= 0 {
 		t.Errorf("first: %+v", r)

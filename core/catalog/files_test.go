@@ -43,7 +43,9 @@ func TestParseName(t *testing.T) {
 		{in: "main.sales../../etc/passwd"},
 		{in: "main.sales.a\x00b"},
 		{in: "main.sales.a'b"},
+		{"main.sales." + strings.Repeat("ö", 255), Name{"main", "sales", strings.Repeat("ö", 255)}, true}, // characters, not bytes
 		{in: "main.sales." + strings.Repeat("x", 256)},
+		{in: "main.sales." + strings.Repeat("ö", 256)},
 	}
 	for _, tt := range tests {
 		got, err := ParseName(tt.in)

@@ -3,6 +3,7 @@ package catalog
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
@@ -31,10 +32,11 @@ func ParseName(s string) (Name, error) {
 // badIdentifier says what identifier asks for.
 const badIdentifier = "a name has 1 to 255 letters; spaces, dots, slashes, quotes and control characters are not allowed in it"
 
-// identifier reports whether s can be a part of a name.
+// identifier reports whether s can be a part of a name. Its length is counted
+// in characters, as people do.
 // Source: Unity Catalog, "Names".
 func identifier(s string) bool {
-	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool {
+	return s != "" && utf8.RuneCountInString(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool {
 		return r == '.' || r == '/' || r == '\\' || r == '`' || r == '"' || r == '\'' || unicode.IsSpace(r) || !unicode.IsPrint(r)
 	})
 }

@@ -11,7 +11,8 @@ import (
 var Languages = []string{"python", "sql", "shell"}
 
 // CodeExecution says when models are offered to run programs, and what a
-// program may use.
+// program may use. Offer, Languages, Limits.Table and Limits.Tables act at a
+// reload, the others at the next start.
 type CodeExecution struct {
 	// Offer is always (the default), with_hosted_tools or never, on the Supervisor
 	// surface.

@@ -93,7 +93,7 @@ func TestAppendStopsAtAnError(t *testing.T) {
 
 func TestConcurrentWriters(t *testing.T) {
 	t.Parallel()
-	const writers, commits = 4, 40
+	const writers, commits = 4, 15
 	_, d := testTable(t, Definition{Schema: small()}, Options{})
 	var wg sync.WaitGroup
 	for w := range writers {

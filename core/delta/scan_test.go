@@ -79,7 +79,7 @@ func scanTable(t *testing.T, n int) (*Table, *Dir) {
 // files that are asked for.
 func TestScan(t *testing.T) {
 	t.Parallel()
-	const n = 40_000
+	const n = 3 * (scanRows + scanRows/4) // more than a batch of each part
 	_, d := scanTable(t, n)
 	s, err := Open(t.Context(), d.Path())
 	if err != nil {

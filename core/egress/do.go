@@ -101,10 +101,8 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	}
 	parent, begin := ctx, time.Now()
 	ctx, cancel := context.WithCancelCause(parent)
-	var sent atomic.Bool
-	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
 	body := a.await(parent, ctx, cancel)
-	res, err := a.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	res, sent, err := a.roundTrip(ctx, req, r.pieces())
 	if err == nil && !body.answered() {
 		res.Body.Close()
 		err = errFirstByte
@@ -112,7 +110,7 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		body.timer.Stop()
 		e := a.failure(parent, ctx, err, key)
-		e.Sent = sent.Load()
+		e.Sent = sent
 		if e.Kind == Connect && e.Sent {
 			e.Kind, e.Text = Cut, "the service ended the connection without an answer ("+reason(err, key)+")"
 		}
@@ -145,7 +143,44 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 	return out, nil
 }
 
-// request builds the HTTP request but for the key.
+// pieces is the body, in pieces.
+func (r *Request) pieces() [3][]byte {
+	if r.Body != nil {
+		return [3][]byte{r.Body}
+	}
+	return r.Pieces
+}
+
+// roundTrip sends req with body and gives the answer as soon as its head is there.
+// sent says of a request that failed whether the service may have been asked.
+func (a *Account) roundTrip(ctx context.Context, req *http.Request, body [3][]byte) (res *http.Response, sent bool, err error) {
+	if a.plain != nil {
+		return a.plain.roundTrip(ctx, req, body)
+	}
+	if n := size(body); n > 0 {
+		var whole []byte
+		if n == len(body[0]) {
+			whole = body[0]
+		} else if n <= joinPieces {
+			whole = slices.Concat(body[:]...)
+		}
+		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(whole)), nil }
+		if whole == nil {
+			open = func() (io.ReadCloser, error) { return &pieces{rest: body}, nil }
+		}
+		req.ContentLength = int64(n)
+		req.Body, _ = open()
+		// Lets the transport take a fresh connection when the pooled one was
+		// closed by the service before anything was written to it.
+		req.GetBody = open
+	}
+	var asked atomic.Bool
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { asked.Store(true) }}
+	res, err = a.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	return res, asked.Load(), err
+}
+
+// request builds the HTTP request but for the key and the body.
 func (a *Account) request(r Request) (*http.Request, error) {
 	if r.Relay {
 		r.Query = a.without(r.Query)
@@ -178,7 +213,7 @@ func (a *Account) request(r Request) (*http.Request, error) {
 		if r.Relay && (a.kept(k) || named != "" && connectionNames(named, k)) {
 			continue
 		}
-		own := a.cred.Scheme == SchemeHeader && folded(k) == folded(a.cred.Name)
+		own := a.own != "" && len(k) == len(a.own) && folded(k) == a.own // a name stays as long as it is
 		if own && k != http.CanonicalHeaderKey(a.cred.Name) {
 			return nil, fmt.Errorf("the header %.64q of the request may be read as %s, which is where the key goes", k, a.cred.Name)
 		}
@@ -199,24 +234,6 @@ func (a *Account) request(r Request) (*http.Request, error) {
 			continue
 		}
 		return nil, fmt.Errorf("the header %s of the request holds line breaks or control characters", k)
-	}
-	whole, length := r.Body, len(r.Body)
-	if whole == nil {
-		length = len(r.Pieces[0]) + len(r.Pieces[1]) + len(r.Pieces[2])
-		if length <= joinPieces {
-			whole = slices.Concat(r.Pieces[:]...)
-		}
-	}
-	if r.Body != nil || length > 0 {
-		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(whole)), nil }
-		if whole == nil {
-			open = func() (io.ReadCloser, error) { return &pieces{rest: r.Pieces}, nil }
-		}
-		req.ContentLength = int64(length)
-		req.Body, _ = open()
-		// Lets the transport take a fresh connection when the pooled one was
-		// closed by the service before anything was written to it.
-		req.GetBody = open
 	}
 	agent, said := r.Header["User-Agent"]
 	if !r.Relay || !said || slices.ContainsFunc(agent, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
@@ -246,7 +263,7 @@ func (a *Account) kept(k string) bool {
 	}
 	return dropped(like) || credentialHeaders[like] || steering[like] || like == "X-Goog-Fieldmask" || like == "X-Goog-User-Project" ||
 		strings.HasPrefix(like, "X-Databricks-") || strings.HasPrefix(like, "Databricks-") || strings.HasPrefix(like, "Sallyport-") ||
-		a.cred.Scheme == SchemeHeader && strings.EqualFold(like, folded(a.cred.Name))
+		a.own != "" && strings.EqualFold(like, a.own)
 }
 
 // connectionNames reports whether a header is named in a Connection header: it
@@ -434,18 +451,17 @@ var steering = map[string]bool{
 // credentials travel in.
 func CredentialHeader(name string) bool { return credentialHeaders[name] }
 
-// replyHeader copies what of a reply's head may be seen further in.
+// replyHeader takes out of a reply's head what may not be seen further in.
 func replyHeader(h http.Header, find *finder) http.Header {
-	out := make(http.Header, len(h))
 	named := strings.Join(h["Connection"], ",")
 	for k, vs := range h {
 		if dropped(k) || k == "Set-Cookie" || named != "" && connectionNames(named, k) {
+			delete(h, k)
 			continue
 		}
-		out[k] = vs // of a reply nobody else has
 		for i, v := range vs {
 			vs[i] = find.text(v)
 		}
 	}
-	return out
+	return h
 }

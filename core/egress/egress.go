@@ -131,11 +131,13 @@ type Account struct {
 	agent     string
 	target    target
 	cred      Credential
+	own       string // the name of the credential's header, folded; "" for another scheme
 	key       *keyring
 	firstByte time.Duration
 	idle      time.Duration
 	maxBody   int64
-	transport *http.Transport
+	plain     *plain          // without TLS and proxy; nil for the others
+	transport *http.Transport // nil where plain is not
 	finders   atomic.Pointer[keyFinder]
 	latest    atomic.Pointer[resolved]
 }
@@ -169,12 +171,46 @@ func (e *Egress) Account(c AccountConfig) (*Account, error) {
 		idle:      or(c.Timeouts.Idle, DefaultIdle),
 		maxBody:   or(c.MaxBody, DefaultMaxBody),
 	}
+	if c.Credential.Scheme == SchemeHeader {
+		a.own = folded(c.Credential.Name)
+	}
 	via, err := e.proxy(t.base)
 	if err != nil {
 		return nil, errors.New("the proxy for base_url is not a URL")
 	}
-	a.transport = e.transport(t, via, or(c.Timeouts.Connect, DefaultConnect))
+	connect := or(c.Timeouts.Connect, DefaultConnect)
+	if via == nil && t.base.Scheme == "http" {
+		if a.plain, err = newPlain(t, e.dial(t, connect)); err != nil {
+			return nil, fmt.Errorf("base_url %w", err)
+		}
+		return a, nil
+	}
+	a.transport = e.transport(t, via, connect)
 	return a, nil
+}
+
+// dial makes what connects to t and to no other place.
+func (e *Egress) dial(t target, connect time.Duration) func(context.Context) (net.Conn, error) {
+	dialer := &net.Dialer{
+		Timeout: connect, KeepAlive: 30 * time.Second, Resolver: e.resolver,
+		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			ap, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return &addressError{"the address to connect to cannot be read"}
+			}
+			if err := t.allows(ap.Addr()); err != nil {
+				return &addressError{err.Error()}
+			}
+			return nil
+		},
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, "tcp", t.addr)
+		if err != nil {
+			return nil, err
+		}
+		return socket.Direct(c), nil
+	}
 }
 
 // transport makes a connection pool that reaches t, through the proxy via
@@ -186,37 +222,21 @@ func (e *Egress) transport(t target, via *url.URL, connect time.Duration) *http.
 			dialled = p
 		}
 	}
-	dialer := &net.Dialer{
-		Timeout: connect, KeepAlive: 30 * time.Second, Resolver: e.resolver,
-		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return &addressError{"the address to connect to cannot be read"}
-			}
-			if err := dialled.allows(ap.Addr()); err != nil {
-				return &addressError{err.Error()}
-			}
-			return nil
-		},
-	}
+	dial := e.dial(dialled, connect)
 	tr := &http.Transport{
 		Proxy: func(*http.Request) (*url.URL, error) { return via, nil },
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			if !strings.EqualFold(addr, dialled.addr) {
 				return nil, &addressError{"the connection asked for is not to the configured host"}
 			}
-			c, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return socket.Direct(c), nil
+			return dial(ctx)
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    connect,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		MaxIdleConns:           64,
-		MaxIdleConnsPerHost:    64,
-		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdle,
+		IdleConnTimeout:        idleTime,
 		ReadBufferSize:         pipeBuffer,
 		WriteBufferSize:        pipeBuffer,
 		DisableCompression:     true, // done in body.go, where it is bounded
@@ -231,7 +251,13 @@ func (e *Egress) transport(t target, via *url.URL, connect time.Duration) *http.
 }
 
 // Close ends the connections that are not in use. Requests under way go on.
-func (a *Account) Close() { a.transport.CloseIdleConnections() }
+func (a *Account) Close() {
+	if a.plain != nil {
+		a.plain.close()
+		return
+	}
+	a.transport.CloseIdleConnections()
+}
 
 // Scrub removes the account's key from a text that came from the service.
 func (a *Account) Scrub(s string) string { return a.finder(a.known()).text(s) }

@@ -21,8 +21,9 @@ const scrubbed = "***"
 // repeat what they were sent. A nil finder finds nothing.
 type finder struct {
 	forms  [][]byte
-	starts [256]bool    // bytes a form may begin with
-	pairs  [1024]uint64 // a set of two bytes: how a form may begin
+	starts [256]bool // bytes a form may begin with
+	begins pairs     // with which a form may begin
+	early  pairs     // of two bytes that follow each other, the first of them among the first step of a form
 }
 
 // newFinder makes a finder of key; nil for a key too short to look for.
@@ -45,45 +46,84 @@ func newFinder(key string) *finder {
 	}
 	f.starts['%'], f.starts['\\'] = true, true
 	for _, form := range f.forms {
-		f.pair(form[0], form[1])
-		f.pair(form[0], '%')
-		f.pair(form[0], '\\')
-		high := "0123456789abcdef"[form[0]>>4]
-		f.pair('%', high)
-		if high >= 'a' {
-			f.pair('%', high-'a'+'A')
-		}
-		if form[0] == '/' || form[0] == '"' || form[0] == '\\' {
-			f.pair('\\', form[0])
+		for i := range step {
+			for _, this := range spellings(form[i]) {
+				for _, next := range spellings(form[i+1]) {
+					both := this + next
+					if i == 0 {
+						f.begins.add(both[0], both[1])
+					}
+					for k := range len(both) - 1 {
+						f.early.add(both[k], both[k+1])
+					}
+				}
+			}
 		}
 	}
-	f.pair('\\', 'u')
 	return f
 }
 
-// pair notes that a form may begin with a and b.
-func (f *finder) pair(a, b byte) { f.pairs[uint(a)<<2|uint(b)>>6] |= 1 << (b & 63) }
+// step is how many places of a text are decided at once. A form has more than
+// step characters, however they are spelled, so that of every step pairs of
+// characters that follow each other one is among its first.
+const step = 4
+
+// spellings are all ways of writing c.
+func spellings(c byte) []string {
+	all := []string{string([]byte{c})}
+	if c == '/' || c == '"' || c == '\\' {
+		all = append(all, `\`+all[0])
+	}
+	const lower, upper = "0123456789abcdef", "0123456789ABCDEF"
+	for _, high := range []byte{lower[c>>4], upper[c>>4]} {
+		for _, low := range []byte{lower[c&15], upper[c&15]} {
+			hex := string([]byte{high, low})
+			all = append(all, "%"+hex, `\u00`+hex)
+		}
+	}
+	return all
+}
+
+// pairs is a set of two bytes.
+type pairs [1024]uint64
+
+func (p *pairs) add(a, b byte)      { p[uint(a)<<2|uint(b)>>6] |= 1 << (b & 63) }
+func (p *pairs) has(a, b byte) bool { return p[uint(a)<<2|uint(b)>>6]>>(b&63)&1 != 0 }
 
 // first is where text has the key first, or, unless text is the last there is,
 // what may be the beginning of it; -1 for nowhere. Most texts have none, so two
-// bytes decide almost always.
+// bytes of every step decide almost always.
 func (f *finder) first(text []byte, last bool) int {
-	if len(text) == 0 {
-		return -1
-	}
-	prev := text[0]
-	for i, c := range text[1:] {
-		if f.pairs[uint(prev)<<2|uint(c)>>6]>>(c&63)&1 != 0 {
-			if _, found := f.at(text[i:], last); found != no {
-				return i
+	i := 0
+	for ; i+step < len(text); i += step {
+		if !f.early.has(text[i+step-1], text[i+step]) {
+			continue
+		}
+		for at := i; at < i+step; at++ {
+			if f.here(text[at:], last) {
+				return at
 			}
 		}
-		prev = c
 	}
-	if !last && f.starts[prev] {
-		return len(text) - 1
+	for ; i < len(text); i++ {
+		if f.here(text[i:], last) {
+			return i
+		}
 	}
 	return -1
+}
+
+// here reports whether text, which is not empty, begins with the key, or, unless
+// it is the last there is, may.
+func (f *finder) here(text []byte, last bool) bool {
+	if len(text) == 1 {
+		return !last && f.starts[text[0]]
+	}
+	if !f.begins.has(text[0], text[1]) {
+		return false
+	}
+	_, found := f.at(text, last)
+	return found != no
 }
 
 // finder is that of the key, made once for as long as the key stays.

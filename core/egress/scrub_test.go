@@ -267,3 +267,53 @@ func TestDoSaysWhoseFaultARefusalIs(t *testing.T) {
 		}
 	}
 }
+
+// naive is first without the shortcut.
+func (f *finder) naive(text []byte, last bool) int {
+	for i := range text {
+		if _, found := f.at(text[i:], last); found != no {
+			return i
+		}
+	}
+	return -1
+}
+
+// However a key is spelled, wherever it lies, and wherever the text ends, the
+// pairs of bytes that are looked at give it away.
+func TestFirst(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"sk-abc", `a/b"\%`, "ÿþýüûú"} {
+		f := newFinder(key)
+		for _, form := range f.forms {
+			for way := range 5 { // each character in one of its spellings
+				var said strings.Builder
+				for i, c := range form {
+					all := spellings(c)
+					said.WriteString(all[(i*i+way)%len(all)])
+				}
+				for before := range step + 1 {
+					text := []byte(strings.Repeat(".", before) + said.String())
+					for end := range len(text) + 1 {
+						for _, last := range []bool{false, true} {
+							if got, want := f.first(text[:end], last), f.naive(text[:end], last); got != want {
+								t.Fatalf("key %q: first(%q, %t) = %d, want %d", key, text[:end], last, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func FuzzFirst(f *testing.F) {
+	f.Add("sk-abc", "x sk-abc", true)
+	f.Add("a+b/c=", `"a\u002bb\/c%3d`, false)
+	f.Fuzz(func(t *testing.T, key, text string, last bool) {
+		if n := newFinder(key); n != nil {
+			if got, want := n.first([]byte(text), last), n.naive([]byte(text), last); got != want {
+				t.Errorf("key %q: first(%q, %t) = %d, want %d", key, text, last, got, want)
+			}
+		}
+	})
+}

@@ -5,8 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
@@ -20,8 +21,9 @@ func TestBudgetAlertAndRestart(t *testing.T) {
 	t.Parallel()
 	const key = "hook-canary-77"
 	posted := make(chan string, 8)
+	var first atomic.Pointer[gatewaytest.Gateway]
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(200 * time.Millisecond) // so that the gateway ends meanwhile
+		gatewaytest.Eventually(t, waitLong, "the gateway to be told to end", func() bool { return strings.Contains(first.Load().Log(), "shutting down") })
 		body, _ := io.ReadAll(r.Body)
 		posted <- r.Header.Get("X-Key") + " " + string(body)
 	}))
@@ -46,6 +48,7 @@ access:
 			t.Fatal(err)
 		}
 		g := gatewaytest.StartConfig(t, cfg)
+		first.CompareAndSwap(nil, g)
 		status, _, raw := g.Post(g.Token("ann@example.com"), "/mlflow/v1/responses", object{"model": "m", "input": "Hello"})
 		if status != want {
 			t.Errorf("got %d %s, want %d", status, raw, want)

@@ -131,11 +131,10 @@ func fixed(old, cfg *config.Config) []string {
 		{"unconfined", old.Unconfined, cfg.Unconfined},
 		{"requests", old.Requests, cfg.Requests},
 		{"tables", old.Tables, cfg.Tables},
-		{"code_execution", startedCode(old), startedCode(cfg)},
 	} {
 		if !reflect.DeepEqual(k.was, k.is) {
 			keys = append(keys, k.name)
 		}
 	}
-	return keys
+	return append(keys, changedCode(old, cfg)...)
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/httpapi"
 	"github.com/sallyport-gateway/sallyport/core/metrics"
@@ -27,13 +29,11 @@ import (
 // becomes a process that runs models' programs.
 const WorkerCommand = "sandbox-worker"
 
-// workerNice is how much workers yield the processor to everything else.
-const workerNice = 5
-
 // code is code execution. It begins when the gateway serves.
 type code struct {
 	box     atomic.Pointer[sandbox.Sandbox]
 	missing atomic.Pointer[string] // why there is none, for everybody to read
+	failed  atomic.Bool            // it is built and could not be started
 }
 
 // guests is the directory of the guests.
@@ -63,66 +63,154 @@ func compiledGuests(cfg *config.Config) string {
 			return beside
 		}
 	}
+	return leftover(cfg)
+}
+
+// leftover is the directory of compiled guests that a gateway made while it had
+// none beside the guests.
+func leftover(cfg *config.Config) string {
 	return cfg.Path(filepath.Join(cfg.Data.Dir, "guests-cache"))
 }
 
+// wantedLanguages are those that the operator wants models to have.
+func wantedLanguages(cfg *config.Config) []sandbox.Language {
+	if len(cfg.CodeExecution.Languages) == 0 {
+		return sandboxLanguages(config.Languages)
+	}
+	return sandboxLanguages(cfg.CodeExecution.Languages)
+}
+
+func sandboxLanguages(names []string) []sandbox.Language {
+	all := make([]sandbox.Language, len(names))
+	for i, l := range names {
+		all[i] = sandbox.Language(l)
+	}
+	return all
+}
+
 // CodeExecution says what a gateway of cfg will have of code execution: its
-// languages, and a sentence for the operator about what is missing, "" if
-// nothing is. No process is started.
-func CodeExecution(cfg *config.Config) (languages []string, missing string) {
-	there, err := sandbox.Installed(guests(cfg))
+// languages, and a sentence for the operator about each thing that is missing or
+// of no use. The guests are read and compared with their hashes; no process is
+// started.
+func CodeExecution(cfg *config.Config) (languages, notes []string) {
+	whole, broken, err := sandbox.Verify(guests(cfg))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, []string{"models run no programs: there are no guests in " + guests(cfg) + "; `make build` makes them, and code_execution.guests names another directory"}
+	case err != nil:
+		return nil, []string{"models run no programs: " + err.Error()}
+	}
+	for _, l := range wantedLanguages(cfg) {
+		if slices.Contains(whole, l) {
+			languages = append(languages, string(l))
+		}
+		if err := broken[l]; err != nil {
+			notes = append(notes, fmt.Sprintf("models run no programs in %s: %s: %s; `make build` makes its guest again", l, guests(cfg), strings.ReplaceAll(err.Error(), "\n", ", ")))
+		}
+	}
+	notes = append(notes, absent(cfg, whole, broken)...)
+	dir := compiledGuests(cfg)
+	if err := checkCompiled(dir); err != nil {
+		notes = append(notes, fmt.Sprintf("the directory of compiled guests is of no use, so that models run no programs: %s %v; code_execution.cache names another", dir, err))
+		languages = nil
+	}
+	return languages, notes
+}
+
+// absent has a sentence for each thing that was never built.
+func absent(cfg *config.Config, whole []sandbox.Language, broken map[sandbox.Language]error) (notes []string) {
+	for _, l := range wantedLanguages(cfg) {
+		if !slices.Contains(whole, l) && broken[l] == nil {
+			notes = append(notes, fmt.Sprintf("models run no programs in %s: there is no guest for it in %s; `make build` says why", l, guests(cfg)))
+		}
+	}
+	if !slices.Contains(whole, sandbox.SQL) {
+		notes = append(notes, "programs see no tables: the guest of sql prepares them, and it is not there or damaged")
+	}
+	return notes
+}
+
+// checkCompiled looks at a directory of compiled guests without changing
+// anything: whether it is there or can be made, nobody else may write to it, and
+// it holds something or can be filled. Errors go on after its name.
+func checkCompiled(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		parent := filepath.Dir(dir)
+		for err = error(fs.ErrNotExist); errors.Is(err, fs.ErrNotExist) && parent != filepath.Dir(parent); parent = filepath.Dir(parent) {
+			if info, err = os.Stat(parent); err == nil {
+				break
+			}
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("cannot be made: %w", err)
+		case !info.IsDir():
+			return fmt.Errorf("cannot be made: %s is not a directory", parent)
+		case unix.Access(parent, unix.W_OK) != nil:
+			return fmt.Errorf("cannot be made: this user may not write to %s", parent)
+		}
+		return nil
+	}
 	if err != nil {
-		why := err.Error()
-		if errors.Is(err, fs.ErrNotExist) {
-			why = "there are no guests in " + guests(cfg)
-		}
-		return nil, "models run no programs: " + why + "; `make build` makes them, and code_execution.guests names another directory"
+		return fmt.Errorf("cannot be used: %w", err)
 	}
-	wanted := cfg.CodeExecution.Languages
-	if len(wanted) == 0 {
-		wanted = config.Languages
+	if !info.IsDir() {
+		return errors.New("is not a directory")
 	}
-	var not []string
-	for _, l := range wanted {
-		if slices.Contains(there, sandbox.Language(l)) {
-			languages = append(languages, l)
-		} else {
-			not = append(not, l)
-		}
+	if perm := info.Mode().Perm(); perm&0o022 != 0 {
+		return fmt.Errorf("can be written by others (mode %04o), and what is in it is executed: make it 0700", perm)
 	}
-	if len(not) > 0 {
-		missing = fmt.Sprintf("models run no programs in %s: there is no guest for it in %s; `make build` says why", strings.Join(not, " and "), guests(cfg))
+	if err := pluginlock.CheckOwned(info); err != nil {
+		return err
 	}
-	if !slices.Contains(there, sandbox.SQL) {
-		missing = strings.TrimPrefix(missing+"; without the guest of sql programs see no tables", "; ")
+	held, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cannot be read: %w", err)
 	}
-	return languages, missing
+	if len(held) == 0 && unix.Access(dir, unix.W_OK) != nil {
+		return errors.New("is empty, and this user may not write to it")
+	}
+	return nil
 }
 
 // openCode starts code execution, if there is any here. Without it the gateway
-// serves everything else.
+// serves everything else. The box takes every guest that is there, whatever
+// languages are offered now: a reload may offer others.
 func (g *Gateway) openCode() {
 	cfg := g.cfg.CodeExecution
-	languages, missing := CodeExecution(g.cfg)
-	if missing != "" && cfg.Offer != toolset.OfferNever {
-		g.log.Warn("code execution: " + missing)
+	quiet := cfg.Offer == toolset.OfferNever
+	warn := func(notes ...string) {
+		for _, note := range notes {
+			if !quiet {
+				g.log.Warn("code execution: " + note)
+			}
+		}
 	}
-	short := ""
-	if missing != "" {
-		short = missing
+	if dir, used := leftover(g.cfg), compiledGuests(g.cfg); dir != used && !strings.HasPrefix(used, dir+string(filepath.Separator)) {
+		if err := os.RemoveAll(dir); err != nil {
+			g.log.Warn("code execution: compiled guests that are not used any more stay", "error", err)
+		}
 	}
-	if len(languages) == 0 {
-		short = "there are no guests; the gateway's log says where they were looked for"
-	} else if box, err := sandbox.New(sandbox.Config{
+	box, err := sandbox.New(sandbox.Config{
 		Guests: guests(g.cfg), Cache: compiledGuests(g.cfg), Workers: cfg.Workers, Shared: cfg.Shared, Limits: codeLimits(g.cfg), Start: g.startWorker, Log: g.log,
-	}); err != nil {
-		g.log.Error("code execution: models run no programs", "error", err)
-		short = "it cannot be started"
-	} else {
-		g.code.box.Store(box)
-		g.log.Info("code execution", "languages", languages, "guests", guests(g.cfg))
+	})
+	if errors.Is(err, fs.ErrNotExist) && errors.Is(err, sandbox.ErrNoGuests) {
+		_, notes := CodeExecution(g.cfg)
+		warn(notes...)
+		g.code.missing.Store(new("there are no guests; the gateway's log says where they were looked for"))
+		return
 	}
-	g.code.missing.Store(&short)
+	if err != nil {
+		g.log.Error("code execution: models run no programs", "error", err)
+		g.code.failed.Store(true)
+		return
+	}
+	g.code.box.Store(box)
+	languages := box.Languages()
+	notes := absent(g.cfg, languages, box.Broken())
+	warn(notes...)
+	g.log.Info("code execution", "languages", languages, "offer", cfg.Offer, "guests", guests(g.cfg))
 }
 
 // closeCode ends the programs that run, and the workers.
@@ -144,7 +232,7 @@ func (g *Gateway) startWorker(_ context.Context, socket *os.File) (*exec.Cmd, er
 	policy := confine.Policy{ReadDirs: append(confine.SystemDirs(), guests(g.cfg)), WriteDirs: []string{compiledGuests(g.cfg)}, MemoryFiles: true}
 	cmd, err := pluginhost.Worker{
 		Launcher: g.cfg.Launcher, Unconfined: g.cfg.Unconfined == "allow", Path: g.cfg.Worker, Args: []string{WorkerCommand},
-		Policy: policy, Nice: workerNice, Socket: socket,
+		Policy: policy, Socket: socket,
 	}.Start(write)
 	if err != nil {
 		read.Close()
@@ -180,37 +268,79 @@ func codeLimits(cfg *config.Config) sandbox.Limits {
 	return sandbox.Limits{Wall: l.Wall, CPU: l.CPU, Memory: l.Memory, Output: l.Output, Scratch: l.Scratch, Sessions: l.Sessions}
 }
 
-// startedCode is what of code execution is read at the start only.
-func startedCode(cfg *config.Config) config.CodeExecution {
-	e := cfg.CodeExecution
-	e.Offer, e.Languages, e.Limits.Table, e.Limits.Tables = "", nil, 0, 0
-	return e
+// changedCode names the keys of code execution that are read at the start only,
+// and were other then. The others act at a reload.
+func changedCode(old, cfg *config.Config) (keys []string) {
+	was, is := old.CodeExecution, cfg.CodeExecution
+	for _, k := range []struct {
+		name  string
+		other bool
+	}{
+		{"guests", was.Guests != is.Guests},
+		{"cache", was.Cache != is.Cache},
+		{"workers", was.Workers != is.Workers},
+		{"shared", was.Shared != is.Shared},
+		{"limits.wall", was.Limits.Wall != is.Limits.Wall},
+		{"limits.cpu", was.Limits.CPU != is.Limits.CPU},
+		{"limits.memory", was.Limits.Memory != is.Limits.Memory},
+		{"limits.output", was.Limits.Output != is.Limits.Output},
+		{"limits.scratch", was.Limits.Scratch != is.Limits.Scratch},
+		{"limits.sessions", was.Limits.Sessions != is.Limits.Sessions},
+	} {
+		if k.other {
+			keys = append(keys, "code_execution."+k.name)
+		}
+	}
+	return keys
 }
 
 // toolCode is what a generation's tools have of code execution.
 func (g *Gateway) toolCode(cfg *config.Config) toolset.Code {
 	e := cfg.CodeExecution
 	c := toolset.Code{Sandbox: g.code.box.Load, Offer: e.Offer, Limits: codeLimits(g.cfg), TableBytes: e.Limits.Table, CacheBytes: e.Limits.Tables}
-	for _, l := range e.Languages {
-		c.Languages = append(c.Languages, sandbox.Language(l))
+	if e.Languages != nil {
+		c.Languages = sandboxLanguages(e.Languages)
 	}
 	return c
 }
 
-// codeHealth is what /health says of code execution.
-func (g *Gateway) codeHealth() httpapi.CodeHealth {
-	h := httpapi.CodeHealth{Languages: []string{}}
+// codeHealth is what /health says of code execution, and of what an
+// administrator should look at.
+func (g *Gateway) codeHealth() (h httpapi.CodeHealth, problems []string) {
+	h.Languages = []string{}
 	if why := g.code.missing.Load(); why != nil {
 		h.Missing = *why
 	}
-	if box := g.code.box.Load(); box != nil {
-		for _, l := range config.Languages {
-			if slices.Contains(box.Languages(), sandbox.Language(l)) {
-				h.Languages = append(h.Languages, l)
-			}
+	if g.code.failed.Load() {
+		return h, []string{"code execution: programs of models cannot be run; the log says why"}
+	}
+	box := g.code.box.Load()
+	if box == nil {
+		return h, nil
+	}
+	cfg := g.cfg
+	if gen := g.current.Load(); gen != nil {
+		cfg = gen.cfg
+	}
+	there, broken := box.Languages(), box.Broken()
+	var missing []string
+	for _, l := range wantedLanguages(cfg) {
+		switch {
+		case slices.Contains(there, l):
+			h.Languages = append(h.Languages, string(l))
+		case broken[l] != nil:
+			problems = append(problems, fmt.Sprintf("code execution: programs in %s cannot be run: its guest is damaged", l))
+		default:
+			missing = append(missing, string(l))
 		}
 	}
-	return h
+	if len(missing) > 0 {
+		h.Missing = "there is no guest for " + strings.Join(missing, " and ")
+	}
+	if box.Stats().Fault != nil {
+		problems = append(problems, "code execution: programs of models cannot be run at the moment")
+	}
+	return h, problems
 }
 
 // codeStats is what metrics say of code execution: zeros where there is none.
@@ -221,12 +351,4 @@ func (g *Gateway) codeStats() metrics.CodeStats {
 	}
 	now := box.Stats()
 	return metrics.CodeStats{Workers: now.Workers, Sessions: now.Sessions, Running: now.Running, Waiting: now.Waiting, Memory: now.Memory}
-}
-
-// codeFault is why no worker could be started, the last time that was tried.
-func (g *Gateway) codeFault() error {
-	if box := g.code.box.Load(); box != nil {
-		return box.Stats().Fault
-	}
-	return nil
 }

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"sandbox":                         {"sandbox/internal/..."},
 	"sandbox/worker":                  {"sandbox/internal/..."},
 	"sandbox/internal/...":            {"sandbox/internal/..."},
+	"sandbox/internal/toy":            {"sandbox/guests/fetch"}, // a kit of tests, kept in the cache of guests
 	"sandbox/guests/...":              {"sandbox/guests/...", "sandbox/internal/..."},
 	"core/cmd/sallyport":              {"core/...", "sdk/...", "sandbox", "sandbox/worker", "examples/samples"},
 	"core/cmd/sallyport-confine":      {"sdk/confine"},

@@ -72,8 +72,8 @@ type span struct{ from, to time.Time }
 
 func (s span) meets(o span) bool { return !s.to.Before(o.from) && !o.to.Before(s.from) }
 
-// Plugins are killed at random, a hundred times, while requests of every kind go
-// on. Not parallel: it looks at all processes of this one.
+// Plugins are killed at random moments, each of them kills times, while requests
+// of every kind go on. Not parallel: it looks at all processes of this one.
 func TestRandomKillsUnderLoad(t *testing.T) {
 	w := newWorld(t, samples.Seed)
 	for _, up := range []*upstream.Server{w.openai, w.anthropic, w.gemini} {
@@ -119,9 +119,13 @@ func TestRandomKillsUnderLoad(t *testing.T) {
 	downs := map[string][]span{}
 	backOf := map[string][]time.Duration{}
 	rng := rand.New(rand.NewPCG(2, 2))
-	for range 100 {
+	var victims []string
+	for range kills {
+		victims = append(victims, plugins...)
+	}
+	rng.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
+	for _, victim := range victims {
 		time.Sleep(time.Duration(20+rng.IntN(60)) * time.Millisecond)
-		victim := plugins[rng.IntN(len(plugins))]
 		kind, name, _ := strings.Cut(victim, " ")
 		probe := all[slices.IndexFunc(all, func(e errand) bool { return slices.Contains(e.uses, victim) })]
 		var pid int
@@ -154,7 +158,7 @@ func TestRandomKillsUnderLoad(t *testing.T) {
 			t.Errorf("%v, of which nothing was killed, was hurt: %d %s", o.errand.body, o.answer.status, o.answer.raw)
 		}
 	}
-	t.Logf("100 kills, %d requests: %d while a plugin of theirs was killed, of which %d failed and said so", len(done), affected, failed)
+	t.Logf("%d kills, %d requests: %d while a plugin of theirs was killed, of which %d failed and said so", len(victims), len(done), affected, failed)
 	for _, victim := range plugins {
 		var quiet []time.Duration
 		for _, o := range done {

@@ -77,10 +77,8 @@ func (g *Gateway) health() httpapi.Health {
 		h.Problems = append(h.Problems, p.Part+": "+p.Message)
 		h.Failing = h.Failing || p.Fatal
 	}
-	h.Code = g.codeHealth()
-	if g.codeFault() != nil {
-		h.Problems = append(h.Problems, "code execution: programs of models cannot be run at the moment")
-	}
+	code, problems := g.codeHealth()
+	h.Code, h.Problems = code, append(h.Problems, problems...)
 	return h
 }
 

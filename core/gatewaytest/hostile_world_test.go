@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -186,9 +187,22 @@ func (r programResult) why() string {
 	return strings.TrimSpace(truncated + r.Note + " " + text[max(0, len(text)-200):])
 }
 
-// hostile has the model of user i run program i, and looks whether its session
-// goes on afterwards.
+// errNotRun says that a program of the model had no turn in time, which it is
+// told to try again.
+var errNotRun = errors.New("not run")
+
+// hostile has the model of user i run program i, until it has had its turn, and
+// looks whether its session goes on afterwards.
 func (w *hostileWorld) hostile(ctx context.Context, i int) (programResult, error) {
+	for {
+		if r, err := w.attempt(ctx, i); !errors.Is(err, errNotRun) {
+			return r, err
+		}
+	}
+}
+
+// attempt is one request of hostile.
+func (w *hostileWorld) attempt(ctx context.Context, i int) (programResult, error) {
 	raw, err := w.do(ctx, http.MethodPost, w.gateway.URL()+"/ai-gateway/mlflow/v1/responses", hostileToken(i),
 		map[string]any{"model": gpt, "input": fmt.Sprintf("#hostile %d#", i)})
 	if err != nil {
@@ -205,6 +219,9 @@ func (w *hostileWorld) hostile(ctx context.Context, i int) (programResult, error
 	for _, item := range response.Output {
 		if item.Type != "function_call_output" {
 			continue
+		}
+		if strings.HasPrefix(item.Output, "Error: ") && strings.Contains(item.Output, "Try again") {
+			return programResult{}, errNotRun
 		}
 		r := programResult{size: len(item.Output)}
 		if err := json.Unmarshal([]byte(item.Output), &r); err != nil {

@@ -269,8 +269,7 @@ func (a *API) Handler(surfaces ...string) http.Handler {
 		defer done()
 		req := &request{id: uuid.Must(uuid.NewV7()).String(), state: st, only: surfaces}
 		h := w.Header()
-		h.Set("X-Request-Id", req.id)
-		h.Set("X-Databricks-Request-Id", req.id)
+		h["X-Request-Id"], h["X-Databricks-Request-Id"] = []string{req.id}, []string{req.id}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 		if st == nil {
 			a.fail(w, r, apierror.New(apierror.Unavailable, "This gateway is being shut down. Ask again in a moment."), manner{})

@@ -231,7 +231,7 @@ func TestCompressedBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := []byte(`{"model":"databricks-gpt","pad":"` + strings.Repeat("x", 300_000) + `"}`)
-	huge := []byte(`{"model":"databricks-gpt","pad":"` + strings.Repeat("x", 40<<20) + `"}`)
+	huge := []byte(`{"model":"databricks-gpt","pad":"` + strings.Repeat("x", 4<<20) + `"}`)
 	tests := []struct {
 		coding, body string
 		status       int

@@ -117,7 +117,7 @@ func TestPluginUnderDevelopment(t *testing.T) {
 	pid := info(t, h, "saying").PID
 	syscall.Kill(pid, syscall.SIGSTOP)
 	logged.await(t, "a debugger may hold it")
-	time.Sleep(300 * time.Millisecond) // many health checks
+	logged.await(t, "it is left alone") // after as many health checks as kill others
 	syscall.Kill(pid, syscall.SIGCONT)
 	if got := says(t, h); got != "three" || info(t, h, "saying").PID != pid {
 		t.Errorf("after it was stopped for a while the plugin says %q from process %d, want three from %d", got, info(t, h, "saying").PID, pid)

@@ -306,8 +306,11 @@ func (pr *process) watch(every time.Duration, dev bool) {
 		}
 		misses++
 		if dev {
-			if misses == 1 {
+			switch misses {
+			case 1:
 				pr.log.Info("plugin does not answer; a debugger may hold it")
+			case healthMisses:
+				pr.log.Info("plugin still does not answer; under development it is left alone")
 			}
 			continue
 		}

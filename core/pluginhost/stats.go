@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"math"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,18 +57,40 @@ func newMetrics() *metrics {
 type stats struct {
 	m          *metrics
 	kind, name string
+	ops        map[string]func() opStats // by operation, of the plugin's kind; not changed
 }
 
-func (m *metrics) of(n slotName) stats { return stats{m, n.kind, n.name} }
+// opStats are the metrics of one operation: to look them up by their labels costs
+// more than to count.
+type opStats struct {
+	done    prometheus.Counter // of the code "ok"
+	seconds prometheus.Observer
+}
+
+// opsOf are the operations of each kind of plugin.
+var opsOf = map[string][]string{
+	"provider": {opBegin, opExchange, opAccept, opDialogue}, "tool": {opOpen, opCall}, "engine": {opInspect, opQuery},
+}
+
+func (m *metrics) of(n slotName) stats {
+	s := stats{m, n.kind, n.name, map[string]func() opStats{}}
+	for _, op := range opsOf[n.kind] {
+		s.ops[op] = sync.OnceValue(func() opStats { // nothing is told of what was never asked
+			return opStats{m.calls.WithLabelValues(n.kind, n.name, op, codeDone), m.seconds.WithLabelValues(n.kind, n.name, op)}
+		})
+	}
+	return s
+}
 
 // took notes that op, begun at start, has ended with err.
 func (s stats) took(op string, start time.Time, err error) {
-	code := codeDone
-	if err != nil {
-		code = string(apierror.CodeOf(err))
+	of := s.ops[op]()
+	if err == nil {
+		of.done.Inc()
+	} else {
+		s.m.calls.WithLabelValues(s.kind, s.name, op, string(apierror.CodeOf(err))).Inc()
 	}
-	s.m.calls.WithLabelValues(s.kind, s.name, op, code).Inc()
-	s.m.seconds.WithLabelValues(s.kind, s.name, op).Observe(time.Since(start).Seconds())
+	of.seconds.Observe(time.Since(start).Seconds())
 }
 
 // summary fills in what a list shows.

@@ -20,7 +20,6 @@ type Worker struct {
 	Path       string // of the program; "" is the one that runs now
 	Args       []string
 	Policy     confine.Policy // what it keeps; the program and its libraries are added
-	Nice       int            // as in confine.Program
 	Socket     *os.File       // its descriptor 3; it stays the caller's
 }
 
@@ -40,7 +39,7 @@ func (w Worker) Start(stderr *os.File) (*exec.Cmd, error) {
 			return nil, fmt.Errorf("where is this program: %w", err)
 		}
 	}
-	program := confine.Program{Path: w.Path, Args: append([]string{w.Path}, w.Args...), Policy: w.Policy, Nice: w.Nice}
+	program := confine.Program{Path: w.Path, Args: append([]string{w.Path}, w.Args...), Policy: w.Policy}
 	p := &program.Policy
 	p.OwnUser, p.AllowUnconfined = true, w.Unconfined
 	p.MaxOpenFiles = cmp.Or(p.MaxOpenFiles, maxWorkerFiles)

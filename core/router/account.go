@@ -49,7 +49,7 @@ func newAccount(name string, cfg Provider, tr Translators, out *egress.Egress) (
 	case manifest.Offline && base == "":
 		return a, nil
 	case manifest.Offline:
-		return nil, fmt.Errorf("base_url: translator %q answers without any network; remove the key", cfg.Translator)
+		return nil, fmt.Errorf("base_url: translator %q answers without any network; leave base_url out", cfg.Translator)
 	case base == "":
 		return nil, fmt.Errorf("base_url is missing, and translator %q has no usual one", cfg.Translator)
 	}

@@ -61,7 +61,7 @@ func (c *call) attempt(ctx context.Context, d destination, action string, yield 
 	if err != nil {
 		return a.failed(ctx, err, false)
 	}
-	p := newPuller(ex.Decode(ctx, reply), watch)
+	p := newPuller(ctx, ex, reply, watch)
 	defer func() {
 		if !ended {
 			cancel() // wakes a translator that waits for more

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
 // pulled is one step of a translator.
@@ -28,9 +29,13 @@ type puller struct {
 	watch   *watchdog
 }
 
-func newPuller(events iter.Seq2[openresponses.Event, error], w *watchdog) *puller {
+func newPuller(ctx context.Context, ex provider.Exchange, r provider.Reply, w *watchdog) *puller {
 	p := &puller{watch: w}
-	p.next, p.stop = iter.Pull2(events)
+	if steps, ok := ex.(provider.Puller); ok {
+		p.next, p.stop = steps.Pull(ctx, r)
+	} else {
+		p.next, p.stop = iter.Pull2(ex.Decode(ctx, r))
+	}
 	return p
 }
 

@@ -103,7 +103,8 @@ func (c *call) settle() {
 // line writes what is known of the call to the log, and leaves out what is not
 // so or nothing.
 func (c *call) line() {
-	if !c.r.log.Enabled(context.Background(), slog.LevelInfo) {
+	h := c.r.log.Handler()
+	if !h.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
 	var room [20]slog.Attr
@@ -146,7 +147,9 @@ func (c *call) line() {
 		all = append(all, slog.Float64("first_byte_ms", ms(c.out.FirstByte)))
 	}
 	all = append(all, slog.Float64("latency_ms", ms(c.out.Latency)))
-	c.r.log.LogAttrs(context.Background(), slog.LevelInfo, "model call", all...)
+	rec := slog.NewRecord(time.Now(), slog.LevelInfo, "model call", 0) // where in the source says nothing
+	rec.AddAttrs(all...)
+	_ = h.Handle(context.Background(), rec)
 }
 
 // tries is what the line says of attempts: where, the provider's status, and the

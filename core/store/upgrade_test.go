@@ -291,7 +291,7 @@ func TestKilledInsideAMigration(t *testing.T) {
 func TestKilledWhileMigrating(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(4, 2))
-	for range 4 {
+	for range 2 {
 		after, wait := random.IntN(copies-2), time.Duration(random.IntN(20_000))*time.Microsecond
 		dir := t.TempDir()
 		for i := 0; i < copies; i += 2 {

@@ -8,6 +8,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/supervisor/render"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
+	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
 
 // runCalls runs the hosted calls of a turn side by side and gives their
@@ -16,8 +17,8 @@ func (l *loop) runCalls(ctx context.Context, calls []*action) error {
 	var run []*action
 	for _, a := range calls {
 		if a.Kind != render.Client && a.Approval != render.Asked && a.answer == "" {
-			if l.calls++; l.run.Request.MaxToolCalls != nil && l.calls > *l.run.Request.MaxToolCalls {
-				a.answer = fmt.Sprintf("Skipped: this call was not run, because max_tool_calls (%d) is reached. Answer with what you have.", *l.run.Request.MaxToolCalls)
+			if l.beyond() {
+				a.answer = l.skipped()
 				continue
 			}
 			run = append(run, a)
@@ -40,6 +41,17 @@ func (l *loop) runCalls(ctx context.Context, calls []*action) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// beyond counts a hosted call, and says whether it is one more than
+// max_tool_calls.
+func (l *loop) beyond() bool {
+	l.calls++
+	return l.run.Request.MaxToolCalls != nil && l.calls > *l.run.Request.MaxToolCalls
+}
+
+func (l *loop) skipped() string {
+	return fmt.Sprintf("Skipped: this call was not run, because max_tool_calls (%d) is reached. Answer with what you have.", *l.run.Request.MaxToolCalls)
 }
 
 // start runs the actions with a bounded number of workers. Each action's
@@ -123,7 +135,9 @@ func (l *loop) skipAll(t *turn) error {
 }
 
 // runApproved runs the calls of earlier responses that the client has agreed
-// to since, before the model is asked again.
+// to since, before the model is asked again. The history is the client's word:
+// no record says what was asked. An approval is therefore worth what its sender
+// may do, and opens nothing but functions that wait for one.
 func (l *loop) runApproved(ctx context.Context) error {
 	if len(l.past.approved) == 0 {
 		return nil
@@ -134,12 +148,15 @@ func (l *loop) runApproved(ctx context.Context) error {
 	var run []*action
 	for _, p := range l.past.approved {
 		f, ok := l.set.Function(p.Name)
-		l.calls++
 		switch {
 		case !ok || f.Client:
 			p.answer = fmt.Sprintf("Error: The call was approved, but no tool declared in this request offers %q.", p.Name)
 		case !l.allowed(p.Name):
 			p.answer = fmt.Sprintf("Error: The function %q may not be called in this conversation now.", p.Name)
+		case f.Approval != tool.Always:
+			p.answer = fmt.Sprintf("Error: The call was not run: calls of %q wait for nobody's approval, so that none was asked for. Call the function if you need it.", p.Name)
+		case l.beyond():
+			p.answer = l.skipped()
 		default:
 			p.Label = f.Type
 			run = append(run, p)

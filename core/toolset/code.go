@@ -116,8 +116,8 @@ func (c Code) box() *sandbox.Sandbox {
 // describe tells the model what it can do.
 func (s *Set) describe(l language) string {
 	parts := []string{l.about}
-	if len(s.tables) > 0 {
-		parts = append(parts, fmt.Sprintf(l.tables, strings.Join(s.tables, ", "), s.tables[0], s.tables[0]))
+	if names, _ := s.programTables(); len(names) > 0 {
+		parts = append(parts, fmt.Sprintf(l.tables, strings.Join(names, ", "), names[0], names[0]))
 	}
 	limits := s.toolset.deps.Code.Limits
 	parts = append(parts, isolation, fmt.Sprintf("A call may take %s and %d MiB of memory.", cmp.Or(limits.Wall, sandboxWall), cmp.Or(limits.Memory, sandboxMemory)>>20))
@@ -270,9 +270,11 @@ func (s *Set) runCode(ctx context.Context, f *Function, c Call, arguments json.R
 	if err != nil {
 		return failure("The arguments of %s are not right: %s.", c.Name, err), apierror.Invalid
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.toolset.limits.Call)
-	defer cancel()
-	open, err := s.session.open(ctx, s)
+	// Only the copying has its limit here: the sandbox has its own for how long a
+	// program waits, and for how long it runs.
+	copying, cancel := context.WithTimeout(ctx, s.toolset.limits.Call)
+	open, err := s.session.open(copying, s)
+	cancel()
 	var r sandbox.Result
 	if err == nil {
 		r, err = open.Exec(ctx, sandbox.Program{Language: f.language.id, Code: text})
@@ -280,11 +282,11 @@ func (s *Set) runCode(ctx context.Context, f *Function, c Call, arguments json.R
 	switch {
 	case err == nil:
 		return s.toolset.limits.codeResult(f.language.id, r, s.session.notes()), ""
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		s.toolset.log.Warn("program stopped at the deadline of its call", "function", f.Object, "limit", s.toolset.limits.Call)
-		return failure("The call of %s was stopped after %s.", c.Name, s.toolset.limits.Call), apierror.UpstreamTimeout
 	case ctx.Err() != nil:
 		return failure("The call of %s was canceled.", c.Name), apierror.Canceled
+	case open == nil && errors.Is(copying.Err(), context.DeadlineExceeded):
+		s.toolset.log.Warn("program was not run: its tables took too long to copy", "function", f.Object, "limit", s.toolset.limits.Call)
+		return failure("The program was not run: its tables could not be copied for it within %s.", s.toolset.limits.Call), apierror.UpstreamTimeout
 	}
 	e := codeError(err)
 	s.toolset.log.Warn("program could not be run", "function", f.Object, "code", e.Code, "error", err)
@@ -299,11 +301,11 @@ func codeError(err error) *apierror.Error {
 	}
 	switch {
 	case errors.Is(err, sandbox.ErrBusy):
-		return apierror.Wrap(apierror.RateLimited, err, "Too many programs wait to be run on this gateway. Try again in a moment.")
+		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: too many others run on this gateway at the moment. Try again, or answer without it.")
 	case errors.Is(err, sandbox.ErrClosed), errors.Is(err, context.Canceled):
 		return apierror.Wrap(apierror.Canceled, err, "The program was not run: its request is over.")
 	case errors.Is(err, sandbox.ErrNoGuests):
-		return apierror.Wrap(apierror.Unsupported, err, "This gateway does not run programs in this language.")
+		return apierror.Wrap(apierror.Unsupported, err, "The program was not run: this gateway runs none in this language at the moment. Use another, or answer without it.")
 	}
 	return apierror.Wrap(apierror.Unavailable, err, "The program could not be run: code execution has failed on this gateway. Its log tells an administrator why. Answer without it.")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -114,6 +115,39 @@ func TestProgramArguments(t *testing.T) {
 	}
 	if !json.Valid(l.parameters()) || !strings.Contains(string(l.parameters()), `"additionalProperties":false`) {
 		t.Errorf("parameters: %s", l.parameters())
+	}
+}
+
+// Programs see so many tables, with names of so many bytes; of the others the
+// model is told, by name while they are few.
+func TestProgramTables(t *testing.T) {
+	t.Parallel()
+	var many []string
+	for i := range maxProgramTables + 12 {
+		many = append(many, fmt.Sprintf("main.sales.t%d", i))
+	}
+	long := "main.sales." + strings.Repeat("ü", maxProgramName/2)
+	for _, tt := range []struct {
+		tables []string
+		want   int
+		notes  []string
+	}{
+		{nil, 0, nil},
+		{many[:maxProgramTables], maxProgramTables, nil},
+		{[]string{long, "main.sales.a"}, 1, []string{"The table " + long[:63] + "… is not here: its full name has 251 bytes"}},
+		{many, maxProgramTables, []string{"The table main.sales.t100 is not here: programs see the first 100 tables", "", "", "", "", "", "", "", "", "", "2 more tables are not here."}},
+	} {
+		names, notes := (&Set{tables: tt.tables}).programTables()
+		notes = fewNotes(notes)
+		if len(names) != tt.want || len(notes) != len(tt.notes) || slices.Contains(names, long) {
+			t.Errorf("%d tables: got %d and %q, want %d", len(tt.tables), len(names), notes, tt.want)
+			continue
+		}
+		for i, want := range tt.notes {
+			if !strings.Contains(notes[i], want) {
+				t.Errorf("%d tables: note %q, want %q", len(tt.tables), notes[i], want)
+			}
+		}
 	}
 }
 

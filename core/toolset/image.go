@@ -148,10 +148,44 @@ func (c *imageCache) take(ctx context.Context, key string, build func() (im *ima
 	return im, nil
 }
 
+// What programs see of the declared tables: names of so many bytes, since they
+// are those of files, and so many tables, since SQLite attaches each.
+const (
+	maxProgramName   = 240
+	maxProgramTables = 100
+)
+
+// programTables are the declared tables that programs see, and a sentence for
+// each of the others.
+func (s *Set) programTables() (names, notes []string) {
+	for _, name := range s.tables {
+		switch {
+		case len(name) > maxProgramName:
+			notes = append(notes, fmt.Sprintf("The table %s is not here: its full name has %d bytes, and programs see tables with names of up to %d.", shorten(name), len(name), maxProgramName))
+		case len(names) == maxProgramTables:
+			notes = append(notes, fmt.Sprintf("The table %s is not here: programs see the first %d tables of a request.", shorten(name), maxProgramTables))
+		default:
+			names = append(names, name)
+		}
+	}
+	return names, notes
+}
+
+// mostNotes is how many sentences about tables the model reads.
+const mostNotes = 10
+
+func fewNotes(notes []string) []string {
+	if len(notes) <= mostNotes {
+		return notes
+	}
+	return append(notes[:mostNotes:mostNotes], fmt.Sprintf("%d more tables are not here.", len(notes)-mostNotes))
+}
+
 // images are copies of the declared tables, and a sentence for each that cannot
 // be read. The caller leaves them.
 func (s *Set) images(ctx context.Context, box *sandbox.Sandbox) (images []*image, notes []string, err error) {
-	for _, name := range s.tables {
+	names, notes := s.programTables()
+	for _, name := range names {
 		im, err := s.image(ctx, box, name)
 		switch {
 		case err == nil:
@@ -164,7 +198,7 @@ func (s *Set) images(ctx context.Context, box *sandbox.Sandbox) (images []*image
 			notes = append(notes, fmt.Sprintf("The table %s is not here: %s", name, tableError(err).Message))
 		}
 	}
-	return images, notes, nil
+	return images, fewNotes(notes), nil
 }
 
 // tableError is why a table is not there, in words for the model.

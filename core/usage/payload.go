@@ -220,7 +220,7 @@ func (p *Payload) record(header []byte, r *row, all bool) []byte {
 	if !whole {
 		x.LoggingErrors = append(x.LoggingErrors, responseNotKept)
 	}
-	return payloadMessage.append(b, reflect.ValueOf(&x).Elem())
+	return appendMessage(b, payloadMessage, &x)
 }
 
 // appendReply adds the reply to b, with the first bytes of the file, and

@@ -116,7 +116,7 @@ type attemptCost struct {
 var usageMessage = messageOf[row]()
 
 // appendTo adds the row's wire form to b.
-func (r *row) appendTo(b []byte) []byte { return usageMessage.append(b, reflect.ValueOf(r).Elem()) }
+func (r *row) appendTo(b []byte) []byte { return appendMessage(b, usageMessage, r) }
 
 // decodeRow reads the wire form of a row. It keeps b.
 func decodeRow(b []byte) (*row, error) {

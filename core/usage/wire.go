@@ -31,8 +31,10 @@ type message struct {
 type field struct {
 	number protowire.Number
 	index  int
+	offset uintptr
 	kind   kind
-	inner  *message // of structs
+	inner  *message     // of structs
+	list   reflect.Type // of a list of them
 }
 
 // kind is how a field's values are written.
@@ -40,8 +42,10 @@ type kind uint8
 
 const (
 	text        kind = iota // string
-	integer                 // int64 or int32, or a type of that kind
-	integerPtr              // pointer to one
+	integer                 // int64, or a type of that kind
+	short                   // int32
+	integerPtr              // pointer to an integer
+	shortPtr                // pointer to a short
 	double                  // float64
 	texts                   // []string
 	textMap                 // map[string]string
@@ -65,24 +69,28 @@ func newMessage(t reflect.Type) *message {
 		if err != nil || n < 1 || n > 200 {
 			panic(fmt.Sprintf("%s.%s: wire number %q", t, f.Name, tag))
 		}
-		x := field{number: protowire.Number(n), index: i}
+		x := field{number: protowire.Number(n), index: i, offset: f.Offset}
 		switch ft := f.Type; {
 		case ft.Kind() == reflect.String:
 			x.kind = text
-		case ft.Kind() == reflect.Int64, ft.Kind() == reflect.Int32:
+		case ft.Kind() == reflect.Int64:
 			x.kind = integer
+		case ft.Kind() == reflect.Int32:
+			x.kind = short
 		case ft.Kind() == reflect.Float64:
 			x.kind = double
 		case ft == reflect.TypeFor[[]string]():
 			x.kind = texts
 		case ft == reflect.TypeFor[map[string]string]():
 			x.kind = textMap
-		case ft.Kind() == reflect.Pointer && (ft.Elem().Kind() == reflect.Int64 || ft.Elem().Kind() == reflect.Int32):
+		case ft.Kind() == reflect.Pointer && ft.Elem().Kind() == reflect.Int64:
 			x.kind = integerPtr
+		case ft.Kind() == reflect.Pointer && ft.Elem().Kind() == reflect.Int32:
+			x.kind = shortPtr
 		case ft.Kind() == reflect.Pointer && ft.Elem().Kind() == reflect.Struct:
 			x.kind, x.inner = messagePtr, newMessage(ft.Elem())
 		case ft.Kind() == reflect.Slice && ft.Elem().Kind() == reflect.Struct:
-			x.kind, x.inner = messageList, newMessage(ft.Elem())
+			x.kind, x.inner, x.list = messageList, newMessage(ft.Elem()), ft
 		default:
 			panic(fmt.Sprintf("%s.%s: no wire form for %s", t, f.Name, ft))
 		}
@@ -98,48 +106,61 @@ func newMessage(t reflect.Type) *message {
 	return m
 }
 
-// append adds the message of v, a struct of m's type, to b. Zero is left out,
-// except behind a pointer.
-func (m *message) append(b []byte, v reflect.Value) []byte {
+// appendMessage adds the message of v to b, by the m of T.
+func appendMessage[T any](b []byte, m *message, v *T) []byte { return m.append(b, unsafe.Pointer(v)) }
+
+// append adds the message of the struct of m's type at p to b. Zero is left out,
+// except behind a pointer. It reads the fields where they lie: reflection would
+// take as long as the rest.
+func (m *message) append(b []byte, p unsafe.Pointer) []byte {
 	for i := range m.fields {
 		f := &m.fields[i]
-		fv := v.Field(f.index)
+		at := unsafe.Add(p, f.offset)
 		switch f.kind {
 		case text:
-			if s := fv.String(); s != "" {
+			if s := *(*string)(at); s != "" {
 				b = appendText(b, f.number, s)
 			}
 		case integer:
-			if n := fv.Int(); n != 0 {
+			if n := *(*int64)(at); n != 0 {
 				b = appendInteger(b, f.number, n)
 			}
+		case short:
+			if n := *(*int32)(at); n != 0 {
+				b = appendInteger(b, f.number, int64(n))
+			}
 		case integerPtr:
-			if !fv.IsNil() {
-				b = appendInteger(b, f.number, fv.Elem().Int())
+			if n := *(**int64)(at); n != nil {
+				b = appendInteger(b, f.number, *n)
+			}
+		case shortPtr:
+			if n := *(**int32)(at); n != nil {
+				b = appendInteger(b, f.number, int64(*n))
 			}
 		case double:
-			if x := fv.Float(); x != 0 {
+			if x := *(*float64)(at); x != 0 {
 				b = protowire.AppendTag(b, f.number, protowire.Fixed64Type)
 				b = protowire.AppendFixed64(b, math.Float64bits(x))
 			}
 		case texts:
-			for _, s := range *fv.Addr().Interface().(*[]string) {
+			for _, s := range *(*[]string)(at) {
 				b = appendText(b, f.number, s)
 			}
 		case textMap:
-			for k, s := range *fv.Addr().Interface().(*map[string]string) {
+			for k, s := range *(*map[string]string)(at) {
 				b = protowire.AppendTag(b, f.number, protowire.BytesType)
 				b = protowire.AppendVarint(b, uint64(2+protowire.SizeBytes(len(k))+protowire.SizeBytes(len(s))))
 				b = appendText(b, 1, k)
 				b = appendText(b, 2, s)
 			}
 		case messagePtr:
-			if !fv.IsNil() {
-				b = f.appendInner(b, fv.Elem())
+			if inner := *(*unsafe.Pointer)(at); inner != nil {
+				b = f.appendInner(b, inner)
 			}
 		case messageList:
-			for j := range fv.Len() {
-				b = f.appendInner(b, fv.Index(j))
+			list := reflect.NewAt(f.list, at).Elem()
+			for j := range list.Len() {
+				b = f.appendInner(b, list.Index(j).Addr().UnsafePointer())
 			}
 		}
 	}
@@ -154,12 +175,12 @@ func appendInteger(b []byte, n protowire.Number, i int64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), uint64(i))
 }
 
-// appendInner writes v and then makes room before it for its length, which is
-// one byte for nearly all.
-func (f *field) appendInner(b []byte, v reflect.Value) []byte {
+// appendInner writes the struct at p and then makes room before it for its
+// length, which is one byte for nearly all.
+func (f *field) appendInner(b []byte, p unsafe.Pointer) []byte {
 	b = append(protowire.AppendTag(b, f.number, protowire.BytesType), 0)
 	start := len(b)
-	b = f.inner.append(b, v)
+	b = f.inner.append(b, p)
 	n := len(b) - start
 	if more := protowire.SizeVarint(uint64(n)) - 1; more > 0 {
 		b = append(b, make([]byte, more)...)
@@ -208,7 +229,7 @@ var errWireType = errors.New("has another wire type")
 // length.
 func (f *field) decode(typ protowire.Type, b []byte, fv reflect.Value) (int, error) {
 	switch f.kind {
-	case integer, integerPtr:
+	case integer, short, integerPtr, shortPtr:
 		if typ != protowire.VarintType {
 			return 0, errWireType
 		}
@@ -216,7 +237,7 @@ func (f *field) decode(typ protowire.Type, b []byte, fv reflect.Value) (int, err
 		if n < 0 {
 			return 0, protowire.ParseError(n)
 		}
-		if f.kind == integerPtr {
+		if f.kind == integerPtr || f.kind == shortPtr {
 			fv.Set(reflect.New(fv.Type().Elem()))
 			fv = fv.Elem()
 		}

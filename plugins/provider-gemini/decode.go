@@ -31,7 +31,7 @@ func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Ev
 		case strings.HasPrefix(typ, "text/event-stream"), x.up.Stream && !strings.HasPrefix(typ, "application/json"):
 			d.stream(ctx, r.Body)
 		default:
-			d.whole(ctx, r.Body)
+			d.whole(ctx, r)
 		}
 	}
 }
@@ -88,8 +88,8 @@ func (d *decoder) stream(ctx context.Context, body io.Reader) {
 }
 
 // whole reads a reply that came in one piece.
-func (d *decoder) whole(ctx context.Context, body io.Reader) {
-	b, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+func (d *decoder) whole(ctx context.Context, r provider.Reply) {
+	b, err := dialogue.ReadBody(r.Body, r.Header, maxBody)
 	switch {
 	case ctx.Err() != nil:
 		d.out.Fail(canceled(ctx))

@@ -116,7 +116,11 @@ func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
 const keepParser = 256 << 10
 
 func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
-	v, err := parseWhole(counter{io.LimitReader(body, maxBody+1), d.guard})
+	p := parsers.Get()
+	v, n, err := parseWhole(p, counter{body, d.guard}, d.header)
+	if n <= keepParser {
+		defer parsers.Put(p) // all that is kept is copied
+	}
 	switch {
 	case ctx.Err() != nil:
 		d.canceled(ctx)
@@ -140,24 +144,24 @@ func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
 
 var errGarbage = errors.New("not the JSON of its API")
 
-// parseWhole reads a body and parses it. The bytes are let go before anything
-// is made of what they say.
-func parseWhole(body io.Reader) (*fastjson.Value, error) {
-	b, err := io.ReadAll(body)
+// parseWhole reads a body, of n bytes, and has p parse it. The bytes are let go
+// before anything is made of what they say.
+func parseWhole(p *fastjson.Parser, body io.Reader, h http.Header) (v *fastjson.Value, n int, err error) {
+	b, err := dialogue.ReadBody(body, h, maxBody)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, len(b), err
 	case len(b) > maxBody:
-		return nil, fmt.Errorf("%w: longer than %d bytes", errGarbage, maxBody)
+		return nil, len(b), fmt.Errorf("%w: longer than %d bytes", errGarbage, maxBody)
 	}
-	v, err := fastjson.ParseBytes(dialogue.Mend(b))
+	v, err = p.ParseBytes(dialogue.Mend(b))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errGarbage, err)
+		return nil, len(b), fmt.Errorf("%w: %w", errGarbage, err)
 	case v.Type() != fastjson.TypeObject:
-		return nil, errGarbage
+		return nil, len(b), errGarbage
 	}
-	return v, nil
+	return v, len(b), nil
 }
 
 // counter counts what is read of a body.

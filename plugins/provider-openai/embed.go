@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 
 	"github.com/valyala/fastjson"
@@ -30,7 +29,7 @@ func (x *exchange) DecodeEmbed(ctx context.Context, r provider.Reply) ([][]float
 	}
 	g := &guard{load: &process, ctx: ctx}
 	defer g.release()
-	v, err := parseWhole(counter{io.LimitReader(r.Body, maxBody+1), g})
+	v, _, err := parseWhole(new(fastjson.Parser), counter{r.Body, g}, r.Header)
 	switch {
 	case errors.Is(err, errLoad):
 		return nil, nil, errLoad

@@ -3,6 +3,8 @@ package guests_test
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,27 +18,7 @@ import (
 var loaded *engine.Engine
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := guesttest.Directory()
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	cache, err := guesttest.Compiled()
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	ctx := context.Background()
-	if loaded, err = engine.Load(ctx, dir, engine.Options{Cache: cache}); err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	defer loaded.Close(ctx)
-	return m.Run()
+	os.Exit(guesttest.Run(m, &loaded))
 }
 
 func open(t *testing.T, s session.Setup) *session.Session {
@@ -113,4 +95,44 @@ func grid(t *testing.T, r session.Result) string {
 		b.WriteString("(cut)\n")
 	}
 	return b.String()
+}
+
+// The manifest and the notice tell the versions that the guests say they are.
+func TestVersionsAreTold(t *testing.T) {
+	dir, err := guesttest.Directory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := engine.ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notice, err := os.ReadFile(filepath.Join(dir, "NOTICE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ work, language, code string }{
+		{"SQLite", session.SQL, "SELECT sqlite_version() AS v"},
+		{"SQLite", session.Python, "import sqlite3; print(sqlite3.sqlite_version)"},
+		{"CPython", session.Python, "import platform; print(platform.python_version())"},
+		{"zlib", session.Python, "import zlib; print(zlib.ZLIB_RUNTIME_VERSION)"},
+	} {
+		r := exec(t, open(t, session.Setup{}), tt.language, tt.code)
+		says := strings.TrimSpace(r.Stdout)
+		if len(r.Rows) == 1 {
+			says, _ = r.Rows[0][0].(string)
+		}
+		g := m.Guests[slices.IndexFunc(m.Guests, func(e engine.Entry) bool { return e.Language == tt.language })]
+		i := slices.IndexFunc(g.Sources, func(s engine.Source) bool { return s.Name == tt.work })
+		if i < 0 || says == "" || strings.Fields(strings.ReplaceAll(g.Sources[i].Version, ",", " "))[0] != says {
+			t.Errorf("%s in %s is %q, told are %+v", tt.work, tt.language, says, g.Sources)
+		}
+	}
+	for _, g := range m.Guests {
+		for _, s := range g.Sources {
+			if !strings.Contains(string(notice), "\n## "+s.Name+" "+s.Version+"\n\nLicence: "+s.Licence+"\n") {
+				t.Errorf("NOTICE has no section on %s %s", s.Name, s.Version)
+			}
+		}
+	}
 }

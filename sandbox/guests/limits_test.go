@@ -11,7 +11,7 @@ import (
 
 // small are limits at which a bomb ends soon.
 func small() session.Limits {
-	return session.Limits{Memory: 96 << 20, Scratch: 4 << 20, Inodes: 64, Output: 64 << 10, Wall: time.Minute, CPU: 500 * time.Millisecond, Grace: 200 * time.Millisecond}
+	return session.Limits{Memory: 96 << 20, Scratch: 4 << 20, Inodes: 64, Output: 64 << 10, Wall: time.Minute, CPU: 150 * time.Millisecond, Grace: 50 * time.Millisecond}
 }
 
 // Programs that would take a machine down end by a limit, and the next program
@@ -55,7 +55,7 @@ func TestBombs(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t, session.Setup{Limits: small()})
-			r, err := s.Exec(context.Background(), session.Program{Language: tc.language, Code: tc.code, Wall: 2 * time.Second})
+			r, err := s.Exec(context.Background(), session.Program{Language: tc.language, Code: tc.code, Wall: 400 * time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sallyport-gateway/sallyport/sandbox/guests/guest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
 )
 
@@ -74,6 +75,35 @@ func TestInstall(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "shell.wasm")); err == nil {
 		t.Error("shell.wasm is still there")
+	}
+}
+
+func TestNotice(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"LICENSE": "Be kind.\n", "a.c": "/* Copyright\n * Somebody\n *   else\n */\nint x; /* more */\n", "b.h": "int y;\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	texts := func(names ...string) (list []string) {
+		for _, n := range names {
+			list = append(list, filepath.Join(dir, n))
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		s         guest.Source
+		want, err string
+	}{
+		{guest.Source{Name: "work", Version: "1", Licence: "MIT", SHA256: "ab", Texts: texts("LICENSE", "a.c")}, "\n## work 1\n\nLicence: MIT\nHash: ab\n\nBe kind.\n\nCopyright\nSomebody\n  else\n", ""},
+		{guest.Source{Name: "work", Version: "1", Licence: "MIT"}, "", "work has no text of its licence"},
+		{guest.Source{Name: "work", Texts: texts("b.h")}, "", "has no comment"},
+		{guest.Source{Name: "work", Texts: texts("none")}, "", "licence of work: open"},
+	} {
+		got, err := noticeOf(tt.s)
+		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%+v: %q, %v", tt.s, got, err)
+		}
 	}
 }
 

@@ -64,6 +64,9 @@ func run(loaded func() error) error {
 
 // serve handles what comes until the other side is gone.
 func (s *server) serve() error {
+	if s.waited != nil {
+		<-s.waited // in has one reader; Next says again what went wrong
+	}
 	for {
 		f, err := s.in.Next()
 		if err == nil {
@@ -86,6 +89,7 @@ type server struct {
 	out    *wire.Sender
 	joined *wire.Assembler
 	beside map[uint32][]*os.File // descriptors of messages that are not whole, by session
+	waited chan error            // has one thing when the Wait of load is over
 
 	engine   *engine.Engine
 	mu       sync.Mutex // guards sessions
@@ -114,7 +118,7 @@ func (s *server) setup(loaded func() error) error {
 		return err
 	}
 	began := time.Now()
-	if s.engine, err = engine.Load(context.Background(), m.Guests, engine.Options{Cache: m.Cache, Only: m.Languages}); err != nil {
+	if err := s.load(m); err != nil {
 		return err
 	}
 	debug.FreeOSMemory() // loading took several times what stays
@@ -123,7 +127,35 @@ func (s *server) setup(loaded func() error) error {
 			return fmt.Errorf("after loading: %w", err)
 		}
 	}
-	return s.out.Send(wire.KindReady, 0, 0, wire.Ready{Languages: s.engine.Languages(), Load: time.Since(began)}.Encode())
+	ready := wire.Ready{Languages: s.engine.Languages(), Load: time.Since(began)}
+	for language, why := range s.engine.Broken() {
+		ready.Broken = append(ready.Broken, wire.Broken{Language: language, Why: why.Error()})
+	}
+	return s.out.Send(wire.KindReady, 0, 0, ready.Encode())
+}
+
+// load loads the guests. It fails with io.EOF when the other side goes meanwhile,
+// which nobody else would notice for the seconds that compiling takes.
+func (s *server) load(m wire.Setup) error {
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.engine, err = engine.Load(context.Background(), m.Guests, engine.Options{Cache: m.Cache, Only: m.Languages, Partial: true})
+	}()
+	waited := make(chan error, 1)
+	go func() { waited <- s.in.Wait() }()
+	s.waited = waited
+	select {
+	case err := <-waited:
+		waited <- err // for serve
+		if err != nil {
+			return err
+		}
+		<-done
+	case <-done:
+	}
+	return err
 }
 
 // handle takes a frame. It never waits for a session, so that a kill is heard

@@ -25,6 +25,7 @@ import (
 type peer struct {
 	t      *testing.T
 	conn   *net.UnixConn
+	end    *net.UnixConn // of the server
 	out    *wire.Sender
 	in     *wire.Reader
 	joined *wire.Assembler
@@ -51,6 +52,15 @@ func serve(t *testing.T) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p, s := connect(t)
+	s.engine = e
+	p.begin(s.serve)
+	return p
+}
+
+// connect makes a server and its other side.
+func connect(t *testing.T) (*peer, *server) {
+	t.Helper()
 	var ends []*net.UnixConn
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -65,15 +75,17 @@ func serve(t *testing.T) *peer {
 		}
 		ends = append(ends, c.(*net.UnixConn))
 	}
-	s := newServer(ends[1])
-	s.engine = e
-	p := &peer{t: t, conn: ends[0], out: wire.NewSender(ends[0]), in: wire.NewReader(ends[0]), joined: wire.NewAssembler(1 << 24), ended: make(chan error, 1)}
-	go func() {
-		p.ended <- s.serve()
-		ends[1].Close()
-	}()
+	p := &peer{t: t, conn: ends[0], end: ends[1], out: wire.NewSender(ends[0]), in: wire.NewReader(ends[0]), joined: wire.NewAssembler(1 << 24), ended: make(chan error, 1)}
 	t.Cleanup(func() { ends[0].Close() })
-	return p
+	return p, newServer(ends[1])
+}
+
+// begin has the server do something, and end with it.
+func (p *peer) begin(do func() error) {
+	go func() {
+		p.ended <- do()
+		p.end.Close()
+	}()
 }
 
 func (p *peer) send(kind wire.Kind, session, call uint32, body []byte, files ...*os.File) {
@@ -83,7 +95,8 @@ func (p *peer) send(kind wire.Kind, session, call uint32, body []byte, files ...
 	}
 }
 
-// next is the next message.
+// next is the next message, but for those that say that a call sleeps: on a busy
+// machine what comes after a program may take longer than a nap.
 func (p *peer) next() (wire.Frame, []byte) {
 	p.t.Helper()
 	for {
@@ -95,7 +108,7 @@ func (p *peer) next() (wire.Frame, []byte) {
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		if done {
+		if done && f.Kind != wire.KindAsleep {
 			return f, bytes.Clone(body)
 		}
 	}
@@ -117,6 +130,62 @@ func (p *peer) result(session, call uint32) wire.Result {
 		p.t.Fatal(err)
 	}
 	return m
+}
+
+// loads sends the setup of guests that are in dir.
+func (p *peer) loads(dir string) {
+	p.send(wire.KindSetup, 0, 0, wire.Setup{Guests: dir, Languages: []string{"sql"}, Memory: limits.Memory}.Encode())
+}
+
+func TestTheOtherSideGoesWhileItLoads(t *testing.T) {
+	dir := t.TempDir()
+	manifest := filepath.Join(dir, "manifest.json")
+	if err := syscall.Mkfifo(manifest, 0o600); err != nil { // which nobody writes to
+		t.Skip(err)
+	}
+	p, s := connect(t)
+	p.begin(func() error { return s.setup(nil) })
+	p.loads(dir)
+	w, err := os.OpenFile(manifest, os.O_WRONLY, 0) // once it is being read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	p.conn.Close()
+	if err := <-p.ended; !errors.Is(err, io.EOF) {
+		t.Errorf("%v, want io.EOF", err)
+	}
+}
+
+// What is sent while it loads is read afterwards, and a guest that it cannot load
+// keeps it from no other.
+func TestMessagesWhileItLoads(t *testing.T) {
+	dir, err := guesttest.Directory("sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := guesttest.Compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, s := connect(t)
+	p.begin(func() error {
+		if err := s.setup(nil); err != nil {
+			return err
+		}
+		return s.serve()
+	})
+	p.send(wire.KindSetup, 0, 0, wire.Setup{Guests: dir, Cache: cache, Languages: []string{"sql", "cobol"}, Memory: limits.Memory}.Encode())
+	p.send(wire.KindClose, 8, 0, nil)
+	var m wire.Ready
+	if err := m.Decode(p.expect(wire.KindReady, 0, 0)); err != nil || len(m.Languages) != 1 || len(m.Broken) != 1 || m.Broken[0].Language != "cobol" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	p.expect(wire.KindClosed, 8, 0)
+	p.conn.Close()
+	if err := <-p.ended; err != nil {
+		t.Errorf("the end: %v", err)
+	}
 }
 
 var limits = wire.Limits{Memory: 64 << 20, Scratch: 64 << 20, Inodes: 100, Output: 1 << 16, Wall: time.Hour, CPU: time.Hour, Grace: time.Millisecond}

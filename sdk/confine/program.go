@@ -14,9 +14,6 @@ type Program struct {
 	// Keep are open descriptors that the program has as 3, 4 and so on, in this
 	// order. Each has a number above those. Linux only.
 	Keep []int
-	// Nice is how much the program yields to others for the processor, 0 to 19.
-	// Linux only.
-	Nice int
 	// Parent is the process whose end ends the program, which cannot change
 	// that; 0 means none.
 	Parent int

@@ -35,16 +35,6 @@ func become(p Program) error {
 	// The thread that executes hands what it has to the program.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if p.Nice > 0 {
-		// The kernel counts from 40 down to 1. Both are of this thread.
-		own, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
-		if err == nil {
-			err = unix.Setpriority(unix.PRIO_PROCESS, 0, min(20-own+p.Nice, 19))
-		}
-		if err != nil {
-			return fmt.Errorf("confine: priority: %w", err)
-		}
-	}
 	st, err := newStart()
 	if err != nil {
 		return err

@@ -132,6 +132,7 @@ func (c *checker) checkParentDies(ctx context.Context) {
 
 // checkStdout looks at what was printed to stdout in all the checks.
 func (c *checker) checkStdout(context.Context) {
+	c.stopProcess() // what it printed counts, too
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.noise) > 0 {

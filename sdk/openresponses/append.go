@@ -118,8 +118,16 @@ func (o *object) key(name string) {
 		o.b = append(o.b, ',')
 	}
 	o.wrote = true
-	o.b = appendString(o.b, name)
-	o.b = append(o.b, ':')
+	o.b = append(append(append(o.b, '"'), name...), '"', ':')
+}
+
+// other is key for a name that is not ours, which may need escapes.
+func (o *object) other(name string) {
+	if o.wrote {
+		o.b = append(o.b, ',')
+	}
+	o.wrote = true
+	o.b = append(appendString(o.b, name), ':')
 }
 
 func (o *object) str(name, s string) { o.key(name); o.b = appendString(o.b, s) }
@@ -235,7 +243,10 @@ func (r *Request) AppendJSON(dst []byte) []byte {
 	o.opt("previous_response_id", r.PreviousResponseID)
 	o.strings("stop", r.Stop)
 	for _, m := range r.Extra {
-		o.raw(m.Name, m.Value)
+		if len(m.Value) > 0 {
+			o.other(m.Name)
+			o.b = append(o.b, m.Value...)
+		}
 	}
 	return o.close()
 }

@@ -11,32 +11,41 @@ import (
 
 // shape says which members an event type has on the wire.
 type shape struct {
+	name                                                      string
 	content, summary, item, part, delta, annotation, terminal bool
 	text                                                      string // name of the member with the whole text
 }
 
 // shapes has every event type that a translator emits.
-var shapes = map[string]shape{
-	EventItemAdded:        {item: true},
-	EventItemDone:         {item: true},
-	EventPartAdded:        {content: true, part: true},
-	EventPartDone:         {content: true, part: true},
-	EventTextDelta:        {content: true, delta: true},
-	EventTextDone:         {content: true, text: "text"},
-	EventAnnotationAdded:  {content: true, annotation: true},
-	EventRefusalDelta:     {content: true, delta: true},
-	EventRefusalDone:      {content: true, text: "refusal"},
-	EventArgumentsDelta:   {delta: true},
-	EventArgumentsDone:    {text: "arguments"},
-	EventReasoningDelta:   {content: true, delta: true},
-	EventReasoningDone:    {content: true, text: "text"},
-	EventSummaryPartAdded: {summary: true, part: true},
-	EventSummaryPartDone:  {summary: true, part: true},
-	EventSummaryDelta:     {summary: true, delta: true},
-	EventSummaryDone:      {summary: true, text: "text"},
-	EventCompleted:        {terminal: true},
-	EventIncomplete:       {terminal: true},
-	EventFailed:           {terminal: true},
+var shapes = byName([]shape{
+	{name: EventItemAdded, item: true},
+	{name: EventItemDone, item: true},
+	{name: EventPartAdded, content: true, part: true},
+	{name: EventPartDone, content: true, part: true},
+	{name: EventTextDelta, content: true, delta: true},
+	{name: EventTextDone, content: true, text: "text"},
+	{name: EventAnnotationAdded, content: true, annotation: true},
+	{name: EventRefusalDelta, content: true, delta: true},
+	{name: EventRefusalDone, content: true, text: "refusal"},
+	{name: EventArgumentsDelta, delta: true},
+	{name: EventArgumentsDone, text: "arguments"},
+	{name: EventReasoningDelta, content: true, delta: true},
+	{name: EventReasoningDone, content: true, text: "text"},
+	{name: EventSummaryPartAdded, summary: true, part: true},
+	{name: EventSummaryPartDone, summary: true, part: true},
+	{name: EventSummaryDelta, summary: true, delta: true},
+	{name: EventSummaryDone, summary: true, text: "text"},
+	{name: EventCompleted, terminal: true},
+	{name: EventIncomplete, terminal: true},
+	{name: EventFailed, terminal: true},
+})
+
+func byName(all []shape) map[string]shape {
+	m := make(map[string]shape, len(all))
+	for _, s := range all {
+		m[s.name] = s
+	}
+	return m
 }
 
 // AppendJSON appends the event in the form used between translators and core:
@@ -115,6 +124,15 @@ func (e *Event) appendTerminal(o *object) {
 // event is the same whether or not it crossed a process border. An event type
 // outside the list of this package is an error.
 func ParseEvent(b []byte) (Event, error) {
+	r := own{b: b}
+	if e, ok := r.event(); ok {
+		return e, nil
+	}
+	return parseEvent(b)
+}
+
+// parseEvent reads an event however it is written.
+func parseEvent(b []byte) (Event, error) {
 	var e Event
 	err := parse(b, func(v *fastjson.Value) error {
 		if v.Type() != fastjson.TypeObject {
@@ -136,7 +154,7 @@ func (d *decoder) event(v *fastjson.Value, e *Event) (err error) {
 		e.Type = string(typ)
 		return fmt.Errorf("unknown type")
 	}
-	e.Type = string(typ)
+	e.Type = s.name
 	if s.terminal {
 		return d.terminal(v.Get("response"), e)
 	}

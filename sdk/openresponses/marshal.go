@@ -14,7 +14,8 @@ func (o *object) metadata(m map[string]string) {
 	o.key("metadata")
 	in := open(o.b)
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		in.str(k, m[k])
+		in.other(k)
+		in.b = appendString(in.b, m[k])
 	}
 	o.b = in.close()
 }

@@ -53,17 +53,28 @@ func parseRequest(body []byte, client bool) (*Request, error) {
 		return nil, err
 	}
 	r := new(Request)
-	err = parse(body, func(v *fastjson.Value) error {
+	done := false
+	if !client {
+		done, err = new(decoder).ours(body, r)
+	}
+	if !done {
+		err = readRequest(body, client, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// readRequest reads a request however it is written.
+func readRequest(body []byte, client bool, r *Request) error {
+	return parse(body, func(v *fastjson.Value) error {
 		d := decoder{client: client, slab: make([]byte, 0, len(body))}
 		if v.Type() != fastjson.TypeObject {
 			return invalid("", "The body must be a JSON object, not %s.", Kind(v))
 		}
 		return d.request(v, r)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
 }
 
 // parse runs read over the document with a pooled parser.

@@ -172,12 +172,12 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 }
 
 // release ends the use of a connection; again says that it can serve the next
-// exchange.
+// exchange: it is at rest and has no deadline.
 func (c *Client) release(cc *clientConn, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.used, cc)
-	if again && !c.closed && len(c.idle) < c.cfg.MaxIdle && cc.c.SetDeadline(time.Time{}) == nil {
+	if again && !c.closed && len(c.idle) < c.cfg.MaxIdle {
 		c.idle = append(c.idle, cc)
 	} else {
 		cc.c.Close()

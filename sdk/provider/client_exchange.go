@@ -126,6 +126,7 @@ type countExchange struct{ *exchange }
 
 var (
 	_ Exchange     = (*exchange)(nil)
+	_ Puller       = (*exchange)(nil)
 	_ io.Closer    = (*exchange)(nil)
 	_ EmbedDecoder = (*embedExchange)(nil)
 	_ CountDecoder = (*countExchange)(nil)
@@ -135,111 +136,183 @@ func (e *exchange) Upstream() *Upstream { return e.up }
 
 func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.Event, error] {
 	return func(yield func(openresponses.Event, error) bool) {
-		var told texts
-		err := e.run(ctx, r, func(cc *clientConn, t frameType, payload []byte) (verdict, error) {
-			if t != frameEvent || len(payload) == 0 {
-				return 0, unexpected(t, "among events")
+		next, stop := e.Pull(ctx, r)
+		defer stop()
+		for {
+			ev, err, more := next()
+			if !more || !yield(ev, err) {
+				return
 			}
-			ev, err := told.parseEvent(payload)
-			if err != nil {
-				return 0, err
-			}
-			ev.More = cc.r.follows(frameEvent)
-			switch {
-			case yield(ev, nil):
-				return goOn, nil
-			case payload[0]&eventTerminal != 0:
-				return enough, nil
-			}
-			return giveUp, nil
-		})
-		if err != nil {
-			yield(openresponses.Event{}, err)
 		}
 	}
 }
 
+// Pull implements Puller.
+func (e *exchange) Pull(ctx context.Context, r Reply) (next func() (openresponses.Event, error, bool), stop func()) {
+	p := &pulling{decoding: decoding{e: e, ctx: ctx, r: r}}
+	return p.next, p.stop
+}
+
+// pulling is the decoding of a reply, event by event.
+type pulling struct {
+	decoding
+	told texts
+	last bool // the terminal event was given
+	over bool
+}
+
+func (p *pulling) next() (ev openresponses.Event, err error, more bool) {
+	if p.over {
+		return ev, nil, false
+	}
+	ev, err = p.step()
+	switch {
+	case err == io.EOF:
+		p.over = true
+		p.end(nil)
+		return ev, nil, false
+	case err != nil:
+		p.over = true
+		p.end(err)
+		return openresponses.Event{}, err, true
+	}
+	return ev, nil, true
+}
+
+// step reads the next event; the error is io.EOF behind the last.
+func (p *pulling) step() (ev openresponses.Event, err error) {
+	if p.cc == nil {
+		if err := p.begin(); err != nil {
+			return ev, err
+		}
+	}
+	t, payload, err := p.frame()
+	if err != nil {
+		return ev, err
+	}
+	if t != frameEvent || len(payload) == 0 {
+		return ev, p.e.client.explain(p.ctx, unexpected(t, "among events"))
+	}
+	if ev, err = p.told.parseEvent(payload); err != nil {
+		return ev, p.e.client.explain(p.ctx, err)
+	}
+	ev.More = p.cc.r.follows(frameEvent)
+	p.last = payload[0]&eventTerminal != 0
+	return ev, nil
+}
+
+// stop ends the decoding before its end. A plugin that has given its terminal
+// event is about to end too.
+func (p *pulling) stop() {
+	begun := p.cc != nil && !p.over
+	p.over = true
+	if !begun {
+		return
+	}
+	if p.last {
+		p.ended = p.cc.awaitDone(p.ctx)
+	}
+	p.end(nil)
+}
+
 func (e *embedExchange) DecodeEmbed(ctx context.Context, r Reply) (vs [][]float32, u *openresponses.Usage, err error) {
-	err = e.run(ctx, r, func(_ *clientConn, t frameType, payload []byte) (verdict, error) {
+	err = e.one(ctx, r, func(t frameType, payload []byte) error {
 		if t != frameEmbed {
-			return 0, unexpected(t, "instead of vectors")
+			return unexpected(t, "instead of vectors")
 		}
 		vs, u, err = parseVectors(payload)
-		return goOn, err
+		return err
 	})
 	return vs, u, err
 }
 
 func (e *countExchange) DecodeCount(ctx context.Context, r Reply) (tokens int64, err error) {
-	err = e.run(ctx, r, func(_ *clientConn, t frameType, payload []byte) (verdict, error) {
+	err = e.one(ctx, r, func(t frameType, payload []byte) error {
 		if t != frameCount {
-			return 0, unexpected(t, "instead of a count")
+			return unexpected(t, "instead of a count")
 		}
 		var c countBody
 		if err := json.Unmarshal(payload, &c); err != nil {
-			return 0, &frameError{"count: " + err.Error()}
+			return &frameError{"count: " + err.Error()}
 		}
 		tokens = c.Tokens
-		return goOn, nil
+		return nil
 	})
 	return tokens, err
 }
 
-// verdict says how the reading of an exchange goes on after a frame.
-type verdict int
+// decoding is the reading of what a plugin makes of a reply.
+type decoding struct {
+	e     *exchange
+	ctx   context.Context
+	r     Reply
+	cc    *clientConn // nil before begin
+	pump  *pump
+	unask func() bool // gives the end of ctx back
+	ended bool        // by DONE or ERR
+}
 
-const (
-	goOn   verdict = iota
-	enough         // the consumer has what it wants and the plugin is about to end too
-	giveUp         // the consumer stopped early: cancel
-)
-
-// run sends the reply and hands every result frame to take, until DONE.
-func (e *exchange) run(ctx context.Context, r Reply, take func(*clientConn, frameType, []byte) (verdict, error)) (err error) {
-	if ended := e.client.cfg.Ended; ended != nil {
-		defer func() { ended(e.begun, err) }()
-	}
-	cc := e.take()
-	if cc == nil {
+// begin sends the reply, or begins to.
+func (d *decoding) begin() error {
+	if d.cc = d.e.take(); d.cc == nil {
 		return apierror.Wrap(apierror.Internal, errors.New("exchange used twice, or closed"), "The gateway met an internal error.")
 	}
-	again := false // set when the connection has come to rest
-	defer func() { e.client.release(cc, again) }()
-	stop := context.AfterFunc(ctx, cc.interrupt)
-	defer stop()
+	d.unask = context.AfterFunc(d.ctx, d.cc.interrupt)
+	d.pump = d.e.startPump(d.ctx, d.cc, d.r)
+	return nil
+}
 
-	p := e.startPump(ctx, cc, r)
-	ended := false // by DONE or ERR
-	defer func() {
-		if !ended {
-			cc.interrupt() // what the pump still sends goes nowhere
+// frame reads the next frame with a result. The error is io.EOF at DONE, and
+// else what callers get.
+func (d *decoding) frame() (frameType, []byte, error) {
+	t, payload, err := d.cc.result()
+	switch {
+	case err != nil:
+	case t == frameDone:
+		d.ended = true
+		return 0, nil, io.EOF
+	case t == frameErr:
+		err = parseErr(payload)
+		_, d.ended = errors.AsType[*pluginError](err)
+	default:
+		return t, payload, nil
+	}
+	return 0, nil, d.e.client.explain(d.ctx, err)
+}
+
+// end lets the connection go, once, however the reading ended.
+func (d *decoding) end(err error) {
+	if d.cc != nil {
+		if !d.ended {
+			d.cc.interrupt() // what the pump still sends goes nowhere
 		}
-		rest := p.finish(r.Body, ended)
-		again = ended && rest && stop()
-	}()
+		rest := d.pump.finish(d.r.Body, d.ended)
+		again := d.ended && rest && d.unask() // the connection has come to rest
+		d.unask()
+		d.e.client.release(d.cc, again)
+	}
+	if ended := d.e.client.cfg.Ended; ended != nil {
+		ended(d.e.begun, err)
+	}
+}
 
+// one reads the one result of an exchange and the end behind it.
+func (e *exchange) one(ctx context.Context, r Reply, take func(frameType, []byte) error) (err error) {
+	d := decoding{e: e, ctx: ctx, r: r}
+	defer func() { d.end(err) }()
+	if err := d.begin(); err != nil {
+		return err
+	}
 	for {
-		t, payload, err := cc.result()
-		switch {
-		case err != nil:
-			return e.client.explain(ctx, err)
-		case t == frameDone:
-			ended = true
+		t, payload, err := d.frame()
+		if err == io.EOF {
 			return nil
-		case t == frameErr:
-			err := parseErr(payload)
-			_, ended = errors.AsType[*pluginError](err)
-			return e.client.explain(ctx, err)
 		}
-		v, err := take(cc, t, payload)
-		switch {
-		case err != nil:
+		if err != nil {
+			return err
+		}
+		if err := take(t, payload); err != nil {
 			return e.client.explain(ctx, err)
-		case v == giveUp:
-			return nil
-		case v == enough:
-			ended = cc.awaitDone(ctx)
-			return nil
 		}
 	}
 }
@@ -265,5 +338,5 @@ func (cc *clientConn) awaitDone(ctx context.Context) bool {
 		return false
 	}
 	t, _, err := cc.r.next()
-	return err == nil && t == frameDone
+	return err == nil && t == frameDone && cc.c.SetReadDeadline(time.Time{}) == nil
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -99,6 +100,30 @@ func loopback(t *testing.T, tr Translator) *Client {
 	c, stop := Loopback(tr)
 	t.Cleanup(stop)
 	return c
+}
+
+// piped is loopback over a connection in memory, which a bubble of synctest sees
+// at rest.
+func piped(t *testing.T, tr Translator) *Client {
+	t.Helper()
+	s := newServer(tr)
+	c := NewClient(ClientConfig{Name: "piped", Dial: func(context.Context) (net.Conn, error) {
+		near, far := net.Pipe()
+		go s.conn(far)
+		return near, nil
+	}})
+	t.Cleanup(func() {
+		c.Close()
+		s.close()
+		rest() // ends the watcher
+	})
+	return c
+}
+
+// rest returns when nothing moves any more in the bubble, watchers included.
+func rest() {
+	time.Sleep(2 * watchEvery)
+	synctest.Wait()
 }
 
 func request(text string) *openresponses.Request {
@@ -344,18 +369,16 @@ func (c *counted) Read(p []byte) (int, error) {
 
 func TestSlowReaderHoldsTheProviderBack(t *testing.T) {
 	t.Parallel()
-	c := loopback(t, lines{})
-	body := new(counted)
-	next, stop := iter.Pull2(begin(t, c, Turn{Op: Generate, Request: request("x")}).Decode(t.Context(), Reply{Body: body}))
-	defer stop()
-	next()
-	// Wait until nothing moves any more: everything between is full.
-	for last := int64(-1); last != body.n.Load(); time.Sleep(100 * time.Millisecond) {
-		last = body.n.Load()
-	}
-	if n := body.n.Load(); n > 4<<20 {
-		t.Errorf("%d bytes of the reply were read for a consumer that took one event", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		body := new(counted)
+		next, stop := iter.Pull2(begin(t, piped(t, lines{}), Turn{Op: Generate, Request: request("x")}).Decode(t.Context(), Reply{Body: body}))
+		defer stop()
+		next()
+		rest() // everything between is full
+		if n := body.n.Load(); n > 4<<20 {
+			t.Errorf("%d bytes of the reply were read for a consumer that took one event", n)
+		}
+	})
 }
 
 func TestDrainWaits(t *testing.T) {

@@ -74,6 +74,13 @@ type Exchange interface {
 	Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.Event, error]
 }
 
+// Puller is the ability of an Exchange to be decoded step by step, as
+// iter.Pull2 does it of Decode, but without a coroutine: a Client's has it.
+// next and stop are what iter.Pull2 gives.
+type Puller interface {
+	Pull(ctx context.Context, r Reply) (next func() (openresponses.Event, error, bool), stop func())
+}
+
 // Upstream is an HTTP request without host and credential.
 type Upstream struct {
 	Method string      `json:"method"`

@@ -25,3 +25,8 @@ func Direct(c net.Conn) net.Conn {
 	}
 	return direct(c)
 }
+
+// Quiet reports whether a connection is there and nothing has come on it that was
+// not read, neither data nor its end: whether it can be used for another request.
+// It is false where this cannot be told.
+func Quiet(c net.Conn) bool { return quiet(c) }

@@ -169,3 +169,31 @@ func TestNothingIsAllocated(t *testing.T) {
 		t.Errorf("%v allocations for a read and a write", n)
 	}
 }
+
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, ours, theirs net.Conn) {
+		if !Quiet(ours) {
+			t.Error("a connection on which nothing came is not quiet")
+		}
+		await := func() {
+			for Quiet(ours) { // it is on its way
+				time.Sleep(time.Millisecond)
+			}
+		}
+		theirs.Write([]byte("x"))
+		await()
+		if n, err := ours.Read(make([]byte, 2)); n != 1 || err != nil {
+			t.Errorf("Read: %d, %v, want the byte that was seen", n, err)
+		}
+		theirs.Close()
+		await()
+		ours.Close()
+		if Quiet(ours) {
+			t.Error("a closed connection is quiet")
+		}
+	})
+	if a, _ := net.Pipe(); Quiet(a) {
+		t.Error("a pipe is quiet, which cannot be told")
+	}
+}

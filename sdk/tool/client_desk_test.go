@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -21,6 +20,7 @@ import (
 func TestPluginThatNeverReads(t *testing.T) {
 	const asked = 20_000 // several times what the connection holds
 	var sent atomic.Int64
+	done := make(chan struct{}, 1)
 	silent := func(st grpc.BidiStreamingServer[toolv1.ToPlugin, toolv1.ToGateway]) error {
 		for id := range uint64(asked) {
 			call := &toolv1.HostCall{Id: id, Call: &toolv1.HostCall_Progress{Progress: &toolv1.ProgressCall{Message: "still here"}}}
@@ -28,31 +28,26 @@ func TestPluginThatNeverReads(t *testing.T) {
 				return err
 			}
 			sent.Add(1)
-			time.Sleep(10 * time.Microsecond) // the gateway does what it was asked before it is asked again
+			select { // the gateway does what it was asked before it is asked again
+			case <-done:
+			case <-st.Context().Done():
+				return st.Context().Err()
+			}
 		}
 		<-st.Context().Done()
 		return nil
 	}
 	conn, _ := plugintest.Conn(t, func(s *grpc.Server) { toolv1.RegisterToolServer(s, &foreign{call: silent}) })
-	before := runtime.NumGoroutine()
-	watching, most := make(chan struct{}), make(chan int)
-	go func() {
-		high := 0
-		for {
-			select {
-			case <-watching:
-				most <- high
-				return
-			case <-time.After(time.Millisecond):
-				high = max(high, runtime.NumGoroutine())
-			}
-		}
-	}()
+	before, high := runtime.NumGoroutine(), 0
+	host := tool.NewHost(tool.Service{Progress: func(context.Context, tool.Progress) error { // one at a time
+		high = max(high, runtime.NumGoroutine())
+		done <- struct{}{}
+		return nil
+	}})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, err := tool.NewClient(conn).Call(ctx, tool.Call{}, tool.NewHost(tool.Service{}))
-	close(watching)
-	if high := <-most; high > before+100 {
+	_, err := tool.NewClient(conn).Call(ctx, tool.Call{}, host)
+	if high > before+100 {
 		t.Errorf("%d goroutines at the most, from %d; want no more for each of the plugin's calls", high, before)
 	}
 	cause := ""

@@ -88,8 +88,11 @@ func checkCommand() *cobra.Command {
 		for _, line := range cfg.NotInForce() {
 			fmt.Fprintln(out, "note:", line)
 		}
-		if _, missing := gateway.CodeExecution(cfg); missing != "" && cfg.CodeExecution.Offer != toolset.OfferNever {
-			fmt.Fprintln(out, "note: code execution:", missing)
+		if cfg.CodeExecution.Offer != toolset.OfferNever {
+			_, notes := gateway.CodeExecution(cfg)
+			for _, line := range notes {
+				fmt.Fprintln(out, "note: code execution:", line)
+			}
 		}
 		for _, line := range append(cfg.MissingSecrets(), warnings...) {
 			fmt.Fprintln(out, "warning:", line)

@@ -171,12 +171,12 @@ func (d *doctor) whole(ctx context.Context, cfg *config.Config) {
 
 // code looks at what runs the programs of models. Nothing of it stops serve.
 func (d *doctor) code(cfg *config.Config) {
-	languages, missing := gateway.CodeExecution(cfg)
+	languages, notes := gateway.CodeExecution(cfg)
 	if len(languages) > 0 {
 		d.ok("code", "models can run programs in %s; offered: %s", strings.Join(languages, ", "), cfg.CodeExecution.Offer)
 	}
-	if missing != "" {
-		d.note("code", "%s", missing)
+	for _, line := range notes {
+		d.note("code", "%s", line)
 	}
 }
 

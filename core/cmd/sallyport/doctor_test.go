@@ -20,6 +20,14 @@ func TestDoctor(t *testing.T) {
 	if err := os.WriteFile(noDir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	damaged := t.TempDir()
+	for name, text := range map[string]string{
+		"manifest.json": `{"version": 1, "guests": [{"language": "shell", "module": "shell.wasm", "module_sha256": "00", "image": "shell.wasm", "image_sha256": "00"}]}`, "shell.wasm": "x",
+	} {
+		if err := os.WriteFile(filepath.Join(damaged, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	tests := []struct {
 		name, more string
 		code       int
@@ -32,6 +40,9 @@ func TestDoctor(t *testing.T) {
 		{"port taken", "listen: " + taken.Addr().String(), 1, []string{"STOP  listen ", "address already in use"}},
 		{"no data directory", "listen: 127.0.0.1:0\ndata: " + noDir, 1, []string{"STOP  data ", "is not a directory"}},
 		{"configuration", "unconfined: perhaps", 1, []string{"STOP  configuration  ", `unconfined: "perhaps" is not known; write "unconfined: allow"`, "confinement"}},
+		{"guests that are no guests", "listen: 127.0.0.1:0\ncode_execution: {guests: " + damaged + "}", 0, []string{
+			"note  code           models run no programs: ", "shell: file \"shell.wasm\" is not what it was made as", "Nothing would stop `sallyport serve`.",
+		}},
 		{"unconfined", "listen: 127.0.0.1:0\nunconfined: allow", 0, []string{"note  confinement    unconfined: allow is set"}},
 	}
 	for _, tt := range tests {

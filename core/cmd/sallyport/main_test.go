@@ -141,6 +141,33 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// What check refuses serve refuses, in the same words.
+func TestCheckAndServeAgree(t *testing.T) {
+	t.Parallel()
+	for provider, want := range map[string]string{
+		`{translator: demo, base_url: "http://127.0.0.1:1/v1"}`:           `providers.demo: base_url: translator "demo" answers without any network; leave base_url out`,
+		`{translator: demo, base_url: "no url"}`:                          `providers.demo: base_url: translator "demo" answers without any network; leave base_url out`,
+		`{translator: demo, key: {env: SALLYPORT_TEST_NO_SUCH_VARIABLE}}`: `providers.demo: key: translator "demo" takes no key`,
+		`{translator: openai, base_url: "http://"}`:                       "providers.demo: base_url",
+		`{translator: demo, settings: {mood: good}}`:                      `settings: translator "demo" takes none`,
+	} {
+		file := configFile(t, "listen: 127.0.0.1:0\n")
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, bytes.Replace(b, []byte("{translator: demo}"), []byte(provider), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		checked, _, said := command(t, "check", "-c", file)
+		served, _, log := command(t, "serve", "-c", file)
+		lines := strings.SplitAfter(strings.TrimSuffix(log, "\n")+"\n", "\n")
+		if checked != 1 || served != 1 || !strings.Contains(said, want) || lines[len(lines)-2] != said {
+			t.Errorf("%s: check gave %d %q, serve %d %q, want %q", provider, checked, said, served, log, want)
+		}
+	}
+}
+
 // Without a gateway, tokens are made in the store.
 func TestTokens(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
@@ -17,20 +20,35 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/golden"
 )
 
-// faulty builds the kit's sample plugin under a name that chooses its kind and
+// sample builds the kit's sample plugin, once.
+var sample = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "sp-sample-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "faulty")
+	cmd := exec.Command("go", "build", "-o", path, "./sdk/conformance/testdata/faulty")
+	cmd.Dir = filepath.Join("..", "..", "..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out)
+	}
+	return os.ReadFile(path)
+})
+
+// faulty is the kit's sample plugin under a name that chooses its kind and
 // fault.
 func faulty(t *testing.T, name string) string {
 	t.Helper()
 	gatewaytest.Plugins(t) // builds the launcher
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
+	program, err := sample()
+	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-o", path, "./sdk/conformance/testdata/faulty")
-	cmd.Dir = gatewaytest.Root(t)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	path := filepath.Join(t.TempDir(), name)
+	if err := errors.Join(os.Chmod(filepath.Dir(path), 0o755), os.WriteFile(path, program, 0o755)); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

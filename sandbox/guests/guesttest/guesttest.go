@@ -77,3 +77,23 @@ func Compiled() (string, error) {
 	dir := filepath.Join(cache, guests.CompiledDir)
 	return dir, os.MkdirAll(dir, 0o700)
 }
+
+// Run runs the tests of m with the engine of the guests in e, those of the named
+// languages only or of all three, and returns the exit status of TestMain.
+func Run(m *testing.M, e **engine.Engine, languages ...string) int {
+	dir, err := Directory(languages...)
+	cache := ""
+	if err == nil {
+		cache, err = Compiled()
+	}
+	ctx := context.Background()
+	if err == nil {
+		*e, err = engine.Load(ctx, dir, engine.Options{Cache: cache, Only: languages})
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		return 1
+	}
+	defer (*e).Close(ctx)
+	return m.Run()
+}

@@ -47,11 +47,7 @@ type source struct {
 
 // makeLibrary makes the archive without the driver's module, or finds it in
 // the cache, and returns its path.
-func makeLibrary(ctx context.Context, b base, cpython string) (string, error) {
-	zones, err := fetch.Wheel(ctx, tzdata)
-	if err != nil {
-		return "", err
-	}
+func makeLibrary(ctx context.Context, b base, cpython, zones string) (string, error) {
 	const name = "library.zip"
 	dir, err := fetch.Once(ctx, "python-library-"+digest(libraryCode, b.key, fmt.Sprint(tzdata)), func(dir string) error {
 		code, err := sources(filepath.Join(cpython, "Lib"), ".", ".py")

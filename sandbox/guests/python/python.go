@@ -30,6 +30,7 @@ const Stack = 4 << 20
 const (
 	sqliteModule  = "github.com/mattn/go-sqlite3"
 	sqliteRelease = "v1.14.53"
+	sqliteVersion = "3.54.1"
 	sqliteSum     = "h1:mnTM0owzUMrKuLo+0w51NUiB0ir2Fo7kFXlPt/l3BGs="
 )
 
@@ -65,11 +66,15 @@ func Build(ctx context.Context, dir string) (guest.Guest, error) {
 	if err != nil {
 		return guest.Guest{}, err
 	}
+	zones, err := fetch.Wheel(ctx, tzdata)
+	if err != nil {
+		return guest.Guest{}, err
+	}
 	b, err := makeBase(ctx, zig, t)
 	if err != nil {
 		return guest.Guest{}, err
 	}
-	lib, err := makeLibrary(ctx, b, t.cpython)
+	lib, err := makeLibrary(ctx, b, t.cpython, zones)
 	if err != nil {
 		return guest.Guest{}, err
 	}
@@ -78,7 +83,7 @@ func Build(ctx context.Context, dir string) (guest.Guest, error) {
 		Wasm:     filepath.Join(dir, "python.wasm"),
 		Stack:    Stack,
 		Files:    map[string]string{archive: filepath.Join(dir, "python313.zip")},
-		Sources:  t.sources(),
+		Sources:  append(t.sources(zones), guest.CLibrary(zig, fetch.ZigVersion())...),
 		Features: []string{"python 3.13", "sqlite3", "tzdata"},
 	}
 	c := compiler{zig: zig, dir: dir}
@@ -126,21 +131,25 @@ func fetchTrees(ctx context.Context, dir string) (trees, error) {
 }
 
 // sources lists whose work is in the guest.
-func (t trees) sources() []guest.Source {
+func (t trees) sources(zones string) []guest.Source {
 	in := func(p tarball, licence string) guest.Source {
-		return guest.Source{Name: p.name, Version: p.version, SHA256: p.sha256, Licence: p.licence, File: licence}
+		return guest.Source{Name: p.name, Version: p.version, SHA256: p.sha256, Licence: p.licence, Texts: []string{licence}}
 	}
 	part := func(name, licence, file string) guest.Source {
-		return guest.Source{Name: name, Version: "as in CPython " + cpython.version, SHA256: cpython.sha256, Licence: licence, File: file}
+		return guest.Source{Name: name, Version: "as in CPython " + cpython.version, SHA256: cpython.sha256, Licence: licence, Texts: []string{filepath.Join(t.cpython, file)}}
 	}
 	return []guest.Source{
 		in(cpython, filepath.Join(t.cpython, "LICENSE")),
-		part("Expat", "MIT", filepath.Join(t.cpython, "Modules/expat/COPYING")),
-		part("libmpdec", "BSD-2-Clause", filepath.Join(t.cpython, "Doc/license.rst")),
-		part("HACL*", "MIT", ""),
+		part("Works that CPython took in", "several", "Doc/license.rst"),
+		part("Expat", "MIT", "Modules/expat/COPYING"),
+		part("libmpdec", "BSD-2-Clause", "Modules/_decimal/libmpdec/mpdecimal.c"),
+		part("HACL*", "MIT", "Modules/_hacl/Hacl_Hash_SHA3.c"),
+		part("BLAKE2", "CC0-1.0", "Modules/_blake2/impl/blake2.h"),
 		in(zlib, filepath.Join(t.zlib, "LICENSE")),
-		{Name: "tzdata", Version: tzdata.Version, SHA256: tzdata.SHA256["any"], Licence: "Apache-2.0"},
-		{Name: "SQLite", Version: "3.53.4, in " + sqliteModule + " " + sqliteRelease, SHA256: sqliteSum, Licence: "blessing"},
-		{Name: "wasi-libc", Version: "in zig " + fetch.ZigVersion(), Licence: "Apache-2.0 WITH LLVM-exception AND MIT"},
+		{Name: "tzdata", Version: tzdata.Version, SHA256: tzdata.SHA256["any"], Licence: "Apache-2.0", Texts: []string{
+			filepath.Join(zones, "tzdata-"+tzdata.Version+".dist-info", "licenses", "LICENSE"),
+			filepath.Join(zones, "tzdata-"+tzdata.Version+".dist-info", "licenses", "licenses", "LICENSE_APACHE"),
+		}},
+		{Name: "SQLite", Version: sqliteVersion + ", in " + sqliteModule + " " + sqliteRelease, SHA256: sqliteSum, Licence: "blessing (public domain)", Texts: []string{filepath.Join(t.sqlite, "sqlite3.h")}},
 	}
 }

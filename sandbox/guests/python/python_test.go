@@ -17,27 +17,7 @@ import (
 var loaded *engine.Engine
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := guesttest.Directory("python")
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	cache, err := guesttest.Compiled()
-	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	ctx := context.Background()
-	if loaded, err = engine.Load(ctx, dir, engine.Options{Cache: cache, Only: []string{"python"}}); err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	defer loaded.Close(ctx)
-	return m.Run()
+	os.Exit(guesttest.Run(m, &loaded, "python"))
 }
 
 func open(t *testing.T, s session.Setup) *session.Session {
@@ -230,6 +210,7 @@ func TestExhaustion(t *testing.T) {
 		{"one object", "bytearray(300 << 20)", "MemoryError"},
 		{"many objects", "a = []\nwhile True: a.append(bytearray(1 << 20))", "MemoryError"},
 		{"recursion", "def f(): f()\nf()", "RecursionError"},
+		{"recursion without a limit", "import sys\nsys.setrecursionlimit(10**9)\nassert sys.getrecursionlimit() == 100_000\ndef f(n): f(n + 1)\nf(0)", "RecursionError: maximum recursion depth exceeded"},
 		{"repr", "a = []\nfor _ in range(200000): a = [a]\nrepr(a)", "RecursionError"},
 		{"json", "import json\njson.loads('[' * 200000)", "RecursionError"},
 		{"parser", "eval('(' * 100000)", "Error"},

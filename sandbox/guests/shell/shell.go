@@ -33,7 +33,6 @@ var modules = []struct{ path, licence string }{
 	{"github.com/itchyny/timefmt-go", "MIT"},
 	{"github.com/benhoyt/goawk", "MIT"},
 	{"github.com/spf13/pflag", "BSD-3-Clause"},
-	{"golang.org/x/sys", "BSD-3-Clause"},
 	{"golang.org/x/term", "BSD-3-Clause"},
 }
 
@@ -73,8 +72,10 @@ func Build(ctx context.Context, dir string) (guest.Guest, error) {
 	if err != nil {
 		return guest.Guest{}, err
 	}
-	changed := filepath.Join(dir, "sh")
-	if err := retagged(dirs[interpreter], changed); err != nil {
+	// Its path is in the guest, so it is the same in every build.
+	key := "shell-interpreter-" + fetch.Digest(filepath.Base(dirs[interpreter]), fmt.Sprint(retags))[:32]
+	changed, err := fetch.Once(ctx, key, func(dir string) error { return retagged(dirs[interpreter], dir) })
+	if err != nil {
 		return guest.Guest{}, fmt.Errorf("change %s for wasip1: %w", interpreter, err)
 	}
 	mod, err := replaced(root, dir, changed)
@@ -120,13 +121,13 @@ func list(ctx context.Context, root string) ([]guest.Source, map[string]string, 
 			return nil, nil, fmt.Errorf("go list -m: %w", err)
 		}
 		dirs[m.Path] = m.Dir
-		sources = append(sources, guest.Source{Name: m.Path, Version: m.Version, SHA256: m.Sum, Licence: licences[m.Path], File: fetch.Licence(m.Dir)})
+		sources = append(sources, guest.Source{Name: m.Path, Version: m.Version, SHA256: m.Sum, Licence: licences[m.Path], Texts: []string{fetch.Licence(m.Dir)}})
 	}
 	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, nil, fmt.Errorf("go env GOROOT: %w", err)
 	}
-	sources = append(sources, guest.Source{Name: "Go standard library", Version: runtime.Version(), Licence: "BSD-3-Clause", File: fetch.Licence(strings.TrimSpace(string(goroot)))})
+	sources = append(sources, guest.Source{Name: "Go standard library", Version: runtime.Version(), Licence: "BSD-3-Clause", Texts: []string{fetch.Licence(strings.TrimSpace(string(goroot)))}})
 	return sources, dirs, nil
 }
 

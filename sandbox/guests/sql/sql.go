@@ -19,7 +19,7 @@ const (
 	amalgamation = "github.com/mattn/go-sqlite3"
 	version      = "v1.14.53"
 	hash         = "h1:mnTM0owzUMrKuLo+0w51NUiB0ir2Fo7kFXlPt/l3BGs="
-	sqlite       = "3.53.4" // that is in it
+	sqlite       = "3.54.1" // that is in it
 )
 
 // stack is the size of the stack in bytes. It lies below the data, so that an
@@ -37,7 +37,7 @@ func flags() []string {
 		"-DSQLITE_OMIT_LOAD_EXTENSION", "-DSQLITE_OMIT_WAL", "-DSQLITE_OMIT_SHARED_CACHE", "-DSQLITE_OMIT_DEPRECATED",
 		"-DSQLITE_ENABLE_MATH_FUNCTIONS", "-DSQLITE_ENABLE_FTS5", "-DSQLITE_ENABLE_STAT4", "-DSQLITE_ENABLE_PERCENTILE",
 		"-DSQLITE_TEMP_STORE=3", "-DSQLITE_DEFAULT_LOCKING_MODE=0", "-DSQLITE_MAX_MMAP_SIZE=0",
-		"-DSQLITE_MAX_ATTACHED=30", "-DSQLITE_MAX_EXPR_DEPTH=200", "-DSQLITE_MAX_DEFAULT_PAGE_SIZE=65536",
+		"-DSQLITE_MAX_ATTACHED=125", "-DSQLITE_MAX_EXPR_DEPTH=200", "-DSQLITE_MAX_DEFAULT_PAGE_SIZE=65536",
 		"-D_WASI_EMULATED_GETPID", "-D_WASI_EMULATED_MMAN",
 	}
 }
@@ -71,10 +71,9 @@ func Build(ctx context.Context, _ string) (guest.Guest, error) {
 		return guest.Guest{}, err
 	}
 	return guest.Guest{Language: "sql", Wasm: filepath.Join(linked, linkedName), Stack: stack, Features: []string{"SQLite " + sqlite, "JSON", "FTS5", "math functions", "median", "stddev"},
-		Sources: []guest.Source{
-			{Name: "SQLite", Version: sqlite, SHA256: hash, Licence: "blessing (public domain)"},
-			{Name: "wasi-libc and compiler-rt, from ziglang", Version: fetch.ZigVersion(), Licence: "MIT AND Apache-2.0 WITH LLVM-exception"},
-		}}, nil
+		Sources: append([]guest.Source{
+			{Name: "SQLite", Version: sqlite, SHA256: hash, Licence: "blessing (public domain)", Texts: []string{filepath.Join(src, "sqlite3-binding.h")}},
+		}, guest.CLibrary(zig, fetch.ZigVersion())...)}, nil
 }
 
 // linkedName is the file of the linked module.

@@ -29,6 +29,10 @@ type Options struct {
 	// systems without either get.
 	Interpret, Copy bool
 
+	// Partial goes on without the guests that cannot be read or compiled, which
+	// Broken then lists. It is an error when none is left.
+	Partial bool
+
 	emptied bool // the cache was of no use and has been emptied
 }
 
@@ -37,7 +41,11 @@ type Engine struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	guests  map[string]*Guest
+	broken  map[string]error
 	tree    *wasi.Tree
+
+	taken      chan struct{} // asks for spares; has room for one
+	quit, done chan struct{} // of the goroutine that makes them
 }
 
 // Guest is one compiled guest.
@@ -45,7 +53,11 @@ type Guest struct {
 	Entry
 	compiled wazero.CompiledModule
 	image    image
+	spares   spares
 }
+
+// imageSize is the size of the memory at the start, in bytes.
+func (g *Guest) imageSize() uint64 { return uint64(g.Pages) * pageSize }
 
 // ErrNoGuest says that a language is not there.
 var ErrNoGuest = errors.New("no such guest")
@@ -60,7 +72,7 @@ func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{guests: map[string]*Guest{}}
+	e := &Engine{guests: map[string]*Guest{}, broken: map[string]error{}}
 	config := wazero.NewRuntimeConfig()
 	if o.Interpret {
 		config = wazero.NewRuntimeConfigInterpreter()
@@ -87,6 +99,9 @@ func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
 		}
 		return nil, err
 	}
+	e.taken, e.quit, e.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go e.makeSpares()
+	e.refill()
 	return e, nil
 }
 
@@ -109,36 +124,57 @@ func (e *Engine) load(ctx context.Context, dir string, m Manifest, o Options) er
 		if o.Only != nil && !slices.Contains(o.Only, entry.Language) {
 			continue
 		}
-		g, err := e.compile(ctx, dir, entry, o.Copy)
-		if g != nil {
-			e.guests[entry.Language] = g
-		}
-		if err != nil {
-			return fmt.Errorf("guest %q: %w", entry.Language, err)
-		}
-		for _, f := range entry.Files {
-			if sum, ok := sums[f.Path]; ok && sum != f.SHA256 {
-				return fmt.Errorf("guest %q: file %q is also in another guest, with other contents", entry.Language, f.Path)
+		if err := e.add(ctx, dir, entry, o, files, sums); err != nil {
+			err = fmt.Errorf("guest %q: %w", entry.Language, err)
+			if !o.Partial || o.Cache != "" && errors.Is(err, errCompile) { // first without the cache
+				return err
 			}
-			b, err := readPinned(dir, f.File, f.SHA256)
-			if err != nil {
-				return fmt.Errorf("guest %q: %w", entry.Language, err)
-			}
-			files[f.Path], sums[f.Path] = b, f.SHA256
+			e.broken[entry.Language] = err
 		}
 	}
 	for _, language := range o.Only {
-		if e.guests[language] == nil {
-			return fmt.Errorf("guest %q: %w in %s", language, ErrNoGuest, dir)
+		if e.guests[language] == nil && e.broken[language] == nil {
+			err := fmt.Errorf("guest %q: %w in %s", language, ErrNoGuest, dir)
+			if !o.Partial {
+				return err
+			}
+			e.broken[language] = err
 		}
+	}
+	if len(e.guests) == 0 && len(e.broken) > 0 {
+		return errors.Join(slices.Collect(maps.Values(e.broken))...)
 	}
 	var err error
 	e.tree, err = wasi.NewTree(files)
 	return err
 }
 
-// compile reads and compiles one guest. It returns the guest also with an
-// error, when there is something to close.
+// add reads and compiles one guest and puts its files to the others', whose
+// hashes sums has.
+func (e *Engine) add(ctx context.Context, dir string, entry Entry, o Options, files map[string][]byte, sums map[string]string) error {
+	own := map[string][]byte{}
+	for _, f := range entry.Files {
+		if sum, ok := sums[f.Path]; ok && sum != f.SHA256 {
+			return fmt.Errorf("file %q is also in another guest, with other contents", f.Path)
+		}
+		b, err := readPinned(dir, f.File, f.SHA256)
+		if err != nil {
+			return err
+		}
+		own[f.Path] = b
+	}
+	g, err := e.compile(ctx, dir, entry, o.Copy)
+	if err != nil {
+		return err
+	}
+	e.guests[entry.Language] = g
+	for _, f := range entry.Files {
+		files[f.Path], sums[f.Path] = own[f.Path], f.SHA256
+	}
+	return nil
+}
+
+// compile reads and compiles one guest.
 func (e *Engine) compile(ctx context.Context, dir string, entry Entry, copies bool) (*Guest, error) {
 	wasm, err := readPinned(dir, entry.Module, entry.ModuleSHA256)
 	if err != nil {
@@ -151,12 +187,12 @@ func (e *Engine) compile(ctx context.Context, dir string, entry Entry, copies bo
 	if uint64(len(mem)) > uint64(entry.Pages)*pageSize {
 		return nil, fmt.Errorf("the image has %d bytes, more than %d pages", len(mem), entry.Pages)
 	}
-	g := &Guest{Entry: entry}
+	g := &Guest{Entry: entry, spares: spares{reserve: max(spareMemory, uint64(entry.Pages)*pageSize)}}
 	if g.compiled, err = e.runtime.CompileModule(ctx, wasm); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", errCompile, entry.Module, err)
 	}
 	if err := CheckImports(g.compiled); err != nil {
-		return g, err
+		return nil, err
 	}
 	// An image may leave out the zeros at its end.
 	full := make([]byte, uint64(entry.Pages)*pageSize)
@@ -165,8 +201,10 @@ func (e *Engine) compile(ctx context.Context, dir string, entry Entry, copies bo
 		g.image = copied(full)
 		return g, nil
 	}
-	g.image, err = newImage(entry.Language, full)
-	return g, err
+	if g.image, err = newImage(entry.Language, full); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 // CheckImports refuses a module that imports something a guest may not have.
@@ -187,6 +225,9 @@ func CheckImports(m wazero.CompiledModule) error {
 // Languages lists the guests that are there, in order.
 func (e *Engine) Languages() []string { return slices.Sorted(maps.Keys(e.guests)) }
 
+// Broken says of the guests that Load went on without what is wrong with them.
+func (e *Engine) Broken() map[string]error { return maps.Clone(e.broken) }
+
 // Guest returns the guest of a language, or ErrNoGuest.
 func (e *Engine) Guest(language string) (*Guest, error) {
 	if g := e.guests[language]; g != nil {
@@ -200,14 +241,20 @@ func (e *Engine) Files() *wasi.Tree { return e.tree }
 
 // Close frees the compiled guests. All instances must be closed before.
 func (e *Engine) Close(ctx context.Context) error {
-	err := e.runtime.Close(ctx)
+	if e.quit != nil {
+		close(e.quit)
+		<-e.done
+	}
+	var err error
+	for _, g := range e.guests {
+		err = errors.Join(err, g.spares.close())
+	}
+	err = errors.Join(err, e.runtime.Close(ctx))
 	if e.cache != nil {
 		err = errors.Join(err, e.cache.Close(ctx))
 	}
 	for _, g := range e.guests {
-		if g.image != nil {
-			err = errors.Join(err, g.image.close())
-		}
+		err = errors.Join(err, g.image.close())
 	}
 	return err
 }

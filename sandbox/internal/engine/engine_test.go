@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,12 +16,6 @@ import (
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/toy"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/wasi"
 )
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	toy.Remove()
-	os.Exit(code)
-}
 
 // copyGuests copies the toy guests, with a change to their manifest.
 func copyGuests(t *testing.T, change func(m map[string]any)) string {
@@ -43,6 +39,25 @@ func copyGuests(t *testing.T, change func(m map[string]any)) string {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return dir
+}
+
+// loop is (func (loop (br 0))): a module that compiles at once.
+var loop = []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b")
+
+// copyLoops copies the toy guests with loop in the place of their module, for
+// tests that start none.
+func copyLoops(t *testing.T, change func(m map[string]any)) string {
+	t.Helper()
+	dir := copyGuests(t, func(m map[string]any) {
+		for _, g := range m["guests"].([]any) {
+			g.(map[string]any)["module_sha256"] = fmt.Sprintf("%x", sha256.Sum256(loop))
+		}
+		change(m)
+	})
+	if err := os.WriteFile(filepath.Join(dir, "toy.wasm"), loop, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }
@@ -85,6 +100,61 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
+// TestPartial: the guests that are whole are there without those that are not.
+func TestPartial(t *testing.T) {
+	guest := func(m map[string]any, n int) map[string]any { return m["guests"].([]any)[n].(map[string]any) }
+	zeros := strings.Repeat("0", 64)
+	notWasm := func(m map[string]any, n int) { // with the right hash: it does not compile
+		guest(m, n)["module"], guest(m, n)["module_sha256"] = "toy.txt", guest(m, n)["files"].([]any)[0].(map[string]any)["sha256"]
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(m map[string]any)
+		only   []string
+		want   string // languages
+		broken string // the text for python
+		fails  bool
+	}{
+		{name: "all whole", change: func(map[string]any) {}, want: "python shell sql"},
+		{name: "module", change: func(m map[string]any) { guest(m, 0)["module_sha256"] = zeros }, want: "shell sql", broken: `"toy.wasm" has the SHA-256`},
+		{name: "image", change: func(m map[string]any) { guest(m, 0)["image"] = "gone.mem" }, want: "shell sql", broken: "gone.mem"},
+		{name: "file", change: func(m map[string]any) { guest(m, 0)["files"].([]any)[0].(map[string]any)["sha256"] = zeros }, want: "shell sql", broken: `"toy.txt" has the SHA-256`},
+		{name: "no module", change: func(m map[string]any) { notWasm(m, 0) }, want: "shell sql", broken: "compile toy.txt"},
+		{name: "only", change: func(m map[string]any) { guest(m, 0)["module_sha256"] = zeros }, only: []string{"python", "sql"}, want: "sql", broken: "SHA-256"},
+		{name: "not there", change: func(m map[string]any) { m["guests"] = m["guests"].([]any)[1:] }, only: []string{"python", "sql"}, want: "sql", broken: "no such guest"},
+		{name: "none", change: func(m map[string]any) { guest(m, 0)["module_sha256"] = zeros }, only: []string{"python"}, broken: "SHA-256", fails: true},
+	} {
+		dir := copyLoops(t, tt.change)
+		o := Options{Cache: filepath.Join(t.TempDir(), "cache"), Partial: true, Only: tt.only}
+		e, err := Load(context.Background(), dir, o)
+		if tt.fails {
+			if err == nil || !strings.Contains(err.Error(), tt.broken) {
+				t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.broken)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := strings.Join(e.Languages(), " "); got != tt.want {
+			t.Errorf("%s: languages %s, want %s", tt.name, got, tt.want)
+		}
+		switch err := e.Broken()["python"]; {
+		case (err == nil) != (tt.broken == ""), err != nil && !strings.Contains(err.Error(), tt.broken):
+			t.Errorf("%s: python is broken by %v, want %q", tt.name, err, tt.broken)
+		}
+		checkClosed(t, e)
+		if tt.broken == "" {
+			continue
+		}
+		o.Partial = false
+		if _, err := Load(context.Background(), dir, o); err == nil || !strings.Contains(err.Error(), tt.broken) {
+			t.Errorf("%s: without Partial: %v, want %q", tt.name, err, tt.broken)
+		}
+	}
+}
+
 // TestImages runs the same steps on mapped and on copied memory.
 func TestImages(t *testing.T) {
 	b := make([]byte, 4*pageSize)
@@ -103,7 +173,7 @@ func TestImages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other, err := im.reserve(8*pageSize - 1) // rounded up, or a page less
+			other, err := im.reserve(8 * pageSize)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,6 +192,9 @@ func TestImages(t *testing.T) {
 			if one.refused() {
 				t.Error("refused without cause")
 			}
+			if !one.bound(8 * pageSize) {
+				t.Error("the reservation itself is refused as the bound")
+			}
 			if one.Reallocate(9*pageSize) != nil || !one.refused() || one.refused() {
 				t.Error("growing beyond the limit is not refused, once")
 			}
@@ -134,18 +207,11 @@ func TestImages(t *testing.T) {
 			}
 		})
 	}
-	if _, err := mapped.reserve(pageSize); err == nil && runtime.GOOS == "linux" {
-		t.Error("a memory smaller than the image was accepted")
-	}
 }
 
 func TestInstanceIsDeadAfterAnError(t *testing.T) {
-	ctx := context.Background()
-	e, err := Load(ctx, toy.Dir(t), Options{Cache: toy.Cache(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close(ctx)
+	e := loadToy(t, Options{})
+	defer checkClosed(t, e)
 	g, err := e.Guest("python")
 	if err != nil {
 		t.Fatal(err)
@@ -191,18 +257,9 @@ func TestInstanceIsDeadAfterAnError(t *testing.T) {
 }
 
 func TestKillBeforeTheStart(t *testing.T) {
-	ctx := context.Background()
-	e, err := Load(ctx, toy.Dir(t), Options{Cache: toy.Cache(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close(ctx)
-	g, _ := e.Guest("python")
-	files, _ := wasi.NewFS(e.Files(), nil, wasi.Quota{Bytes: 1 << 20, Inodes: 10, Files: 10})
-	i, err := e.Start(g, files, Bounds{Memory: 64 << 20, Output: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := loadToy(t, Options{})
+	defer checkClosed(t, e)
+	i := startToy(t, e, "python", session)
 	defer i.Close()
 	c := NewControl()
 	c.Kill(Caller)

@@ -15,7 +15,7 @@ func TestImageIsSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer im.close()
-	f := im.(*mapped).file
+	f := im.(*imageFile).file
 	if _, err := f.WriteAt([]byte{1}, 0); err == nil {
 		t.Error("the image can be written to")
 	}

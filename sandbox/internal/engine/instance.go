@@ -7,12 +7,8 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
-	"github.com/sallyport-gateway/sallyport/sandbox/internal/module"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/wasi"
 )
 
@@ -33,14 +29,9 @@ type Bounds struct {
 type Instance struct {
 	Proc *wasi.Proc
 
-	guest  *Guest
-	mod    api.Module
-	mem    memory
-	ctx    context.Context // carries Proc into the host functions, nothing else
-	fuel   api.MutableGlobal
-	buf    api.Function
-	exec   api.Function
-	bounds Bounds
+	*machine                 // nil after Close
+	ctx      context.Context // carries Proc into the host functions, nothing else
+	bounds   Bounds
 
 	run  *Control // of the execution that is on
 	soft Cause    // why it was asked to stop
@@ -55,34 +46,25 @@ var _ wasi.Host = (*Instance)(nil)
 // ErrDead says that an instance ended in an earlier execution.
 var ErrDead = errors.New("the guest has ended")
 
-// Start makes an instance of a guest on the files of its session.
+// Start makes an instance of a guest on the files of its session, from a spare
+// if one is ready.
 func (e *Engine) Start(g *Guest, fs *wasi.FS, b Bounds) (*Instance, error) {
-	mem, err := g.image.reserve(uint64(b.Memory))
+	if b.Memory < int64(g.imageSize()) {
+		return nil, fmt.Errorf("guest %q: a memory of %d bytes is smaller than its image of %d", g.Language, b.Memory, g.imageSize())
+	}
+	m, err := e.take(g, uint64(b.Memory))
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{guest: g, mem: mem, bounds: b}
+	return bind(m, fs, b), nil
+}
+
+// bind gives a machine to a session.
+func bind(m *machine, fs *wasi.FS, b Bounds) *Instance {
+	i := &Instance{machine: m, bounds: b}
 	i.Proc = wasi.NewProc(fs, i, b.Output)
 	i.ctx = i.Proc.Context(context.Background())
-	ctx := experimental.WithMemoryAllocator(i.ctx, experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory {
-		return mem
-	}))
-	// Start functions would undo the snapshot.
-	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
-	i.mod, err = e.runtime.InstantiateModule(ctx, g.compiled, config)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start guest %q: %w", g.Language, err), mem.release())
-	}
-	if b, ok := i.mod.Memory().Read(0, i.mod.Memory().Size()); ok {
-		mem.restore(b)
-	}
-	fuel, ok := i.mod.ExportedGlobal(module.FuelGlobal).(api.MutableGlobal)
-	i.fuel = fuel
-	i.buf, i.exec = i.mod.ExportedFunction("sbx_buf"), i.mod.ExportedFunction("sbx_exec")
-	if !ok || i.buf == nil || i.exec == nil {
-		return nil, errors.Join(fmt.Errorf("guest %q lacks sbx_buf, sbx_exec or its fuel", g.Language), i.Close())
-	}
-	return i, nil
+	return i
 }
 
 // Outcome is how an execution ended.
@@ -127,12 +109,12 @@ var ErrTooLong = errors.New("the program is too long for the guest's memory")
 // Call calls a function of the guest that takes one number and may return one:
 // for the session's own use, such as sbx_trust.
 func (i *Instance) Call(name string, arg uint32, c *Control) error {
+	if i.dead {
+		return ErrDead
+	}
 	f := i.mod.ExportedFunction(name)
 	if f == nil {
 		return fmt.Errorf("guest %q has no function %q", i.guest.Language, name)
-	}
-	if i.dead {
-		return ErrDead
 	}
 	i.begin(c)
 	stack := []uint64{uint64(arg)}
@@ -185,17 +167,24 @@ const ownPages = 1 << 20
 
 // Held is how many bytes the instance may hold for itself.
 func (i *Instance) Held() int64 {
-	grown := int64(i.mod.Memory().Size()) - int64(i.guest.Pages)*pageSize
-	return grown + min(int64(i.guest.Pages)*pageSize, ownPages)
+	image := int64(i.guest.imageSize())
+	return int64(i.mod.Memory().Size()) - image + min(image, ownPages)
 }
 
-// Close ends the instance and releases its memory. Only its owner calls it, and
-// not from within a call.
+// Close ends the instance and releases its memory, or leaves its machine, renewed,
+// to another session; not one on which a program did not return. Only its owner
+// calls it, and not from within a call.
 func (i *Instance) Close() error {
-	i.dead = true
+	m, returned := i.machine, !i.dead
+	i.machine, i.dead = nil, true
 	i.Proc.Close()
-	err := i.mod.Close(i.ctx)
-	return errors.Join(err, i.mem.release())
+	switch {
+	case m == nil: // closed before
+		return nil
+	case returned:
+		return m.guest.leave(m)
+	}
+	return m.close()
 }
 
 // Tick is called by the guest when its fuel is used up.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -9,9 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapped is an image in a sealed memory file. Each instance maps it privately:
+// osPage is the page of the kernel, or a part of it.
+const osPage = 4096
+
+// imageFile is an image in a sealed memory file. Each instance maps it privately:
 // pages are shared until the guest writes to them.
-type mapped struct {
+type imageFile struct {
 	file *os.File
 	size uint64
 }
@@ -26,7 +30,7 @@ func newImage(name string, b []byte) (image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory file: %w", err)
 	}
-	m := &mapped{file: os.NewFile(uintptr(fd), name), size: uint64(len(b))}
+	m := &imageFile{file: os.NewFile(uintptr(fd), name), size: uint64(len(b))}
 	if err := m.fill(b); err != nil {
 		m.file.Close()
 		return nil, fmt.Errorf("memory file: %w", err)
@@ -35,19 +39,18 @@ func newImage(name string, b []byte) (image, error) {
 }
 
 // fill writes the pages that are not zero and seals the file.
-func (m *mapped) fill(b []byte) error {
+func (m *imageFile) fill(b []byte) error {
 	if err := m.file.Truncate(int64(len(b))); err != nil {
 		return err
 	}
-	const page = 4096
 	for start := 0; start < len(b); {
-		if zero(b[start:min(start+page, len(b))]) {
-			start += page
+		if zero(b[start:min(start+osPage, len(b))]) {
+			start += osPage
 			continue
 		}
-		end := start + page
-		for end < len(b) && !zero(b[end:min(end+page, len(b))]) {
-			end += page
+		end := start + osPage
+		for end < len(b) && !zero(b[end:min(end+osPage, len(b))]) {
+			end += osPage
 		}
 		end = min(end, len(b))
 		if _, err := m.file.WriteAt(b[start:end], int64(start)); err != nil {
@@ -71,14 +74,15 @@ func zero(b []byte) bool {
 	return true
 }
 
-func (m *mapped) close() error { return m.file.Close() }
+func (m *imageFile) mapped() bool { return true }
+func (m *imageFile) close() error { return m.file.Close() }
 
 // reserve takes max bytes of addresses and maps the image at their start. The
 // base never moves, so growing copies nothing.
-func (m *mapped) reserve(max uint64) (memory, error) {
+func (m *imageFile) reserve(max uint64) (memory, error) {
 	max = (max + pageSize - 1) / pageSize * pageSize
 	if max < m.size {
-		return nil, fmt.Errorf("a memory of %d bytes is smaller than the guest's image of %d", max, m.size)
+		max = m.size
 	}
 	base, err := unix.MmapPtr(-1, 0, nil, uintptr(max), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
@@ -90,18 +94,25 @@ func (m *mapped) reserve(max uint64) (memory, error) {
 		_ = unix.MunmapPtr(base, uintptr(max)) // the first error is the one to tell
 		return nil, fmt.Errorf("map the guest's image: %w", err)
 	}
-	return &mappedMemory{base: base, b: unsafe.Slice((*byte)(base), max), open: m.size}, nil
+	return &mappedMemory{image: m, base: base, b: unsafe.Slice((*byte)(base), max), max: max, open: m.size}, nil
 }
 
 type mappedMemory struct {
-	base unsafe.Pointer
-	b    []byte // all of the reservation
-	open uint64 // bytes that may be used
-	over bool
+	image *imageFile
+	base  unsafe.Pointer
+	b     []byte // all of the reservation
+	max   uint64 // bytes that the guest may have
+	open  uint64 // bytes that may be used
+	over  bool
+}
+
+func (m *mappedMemory) bound(max uint64) bool {
+	m.max = max
+	return max <= uint64(len(m.b))
 }
 
 func (m *mappedMemory) Reallocate(size uint64) []byte {
-	if size > uint64(len(m.b)) {
+	if size > m.max {
 		m.over = true
 		return nil
 	}
@@ -122,6 +133,42 @@ func (m *mappedMemory) refused() bool {
 	over := m.over
 	m.over = false
 	return over
+}
+
+// renew drops the pages that were written to, so that the image shows again.
+func (m *mappedMemory) renew() error {
+	m.over = false
+	return unix.Madvise(m.b[:m.image.size], unix.MADV_DONTNEED)
+}
+
+func (m *mappedMemory) written() (spans []span) {
+	image := make([]byte, pageSize)
+	for at := uint64(0); at < m.image.size; at += pageSize {
+		if _, err := m.image.file.ReadAt(image, int64(at)); err != nil {
+			return nil
+		}
+		for p := uint64(0); p < pageSize; p += osPage {
+			if bytes.Equal(image[p:p+osPage], m.b[at+p:at+p+osPage]) {
+				continue
+			}
+			if n := len(spans); n > 0 && spans[n-1].to == at+p {
+				spans[n-1].to += osPage
+			} else {
+				spans = append(spans, span{at + p, at + p + osPage})
+			}
+		}
+	}
+	return spans
+}
+
+// warm saves a fault for each page, which takes several times as long as making
+// them in one call. Linux before 5.14 refuses, and the faults come.
+func (m *mappedMemory) warm(spans []span) {
+	for _, s := range spans {
+		if unix.Madvise(m.b[s.from:s.to], unix.MADV_POPULATE_WRITE) != nil {
+			return
+		}
+	}
 }
 
 func (m *mappedMemory) release() error {

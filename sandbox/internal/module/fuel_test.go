@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,12 +12,6 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/toy"
 )
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	toy.Remove()
-	os.Exit(code)
-}
 
 var configs = map[string]wazero.RuntimeConfig{
 	"compiled":    wazero.NewRuntimeConfig(),

@@ -112,8 +112,10 @@ type state struct {
 	hasStack  bool
 }
 
-// probeName is the export of global i in the probe.
-func probeName(i int) string { return fmt.Sprintf("sbx_g%d", i) }
+// StateGlobal is the name of the n-th export of a snapshot's mutable globals,
+// from 0: all but FuelGlobal. With them and the memory the snapshot can be
+// brought back.
+func StateGlobal(n int) string { return fmt.Sprintf("sbx_g%d", n) }
 
 // probe starts the module once, uninstrumented, with every mutable global
 // exported.
@@ -130,7 +132,7 @@ func (m *Module) probe(ctx context.Context, files map[string][]byte) (state, err
 			if g.typ < 0x7c || g.typ > 0x7f {
 				return state{}, fmt.Errorf("global %d is mutable and of the type %#x", i, g.typ)
 			}
-			add = append(add, Export{probeName(i), kindGlobal, uint32(i)})
+			add = append(add, Export{StateGlobal(len(add)), kindGlobal, uint32(i)})
 		}
 	}
 	if err := p.addExports(add); err != nil {
@@ -166,10 +168,8 @@ func (m *Module) probe(ctx context.Context, files map[string][]byte) (state, err
 	if inst.proc.OpenFiles() > 0 {
 		return state{}, errors.New("the start left a file open, which a session would not have")
 	}
-	for i, g := range gs {
-		if g.mutable {
-			st.globals[i] = inst.mod.ExportedGlobal(probeName(i)).Get()
-		}
+	for n, a := range add {
+		st.globals[int(a.Index)] = inst.mod.ExportedGlobal(StateGlobal(n)).Get()
 	}
 	b, _ := inst.mod.Memory().Read(0, inst.mod.Memory().Size())
 	st.memory = bytes.Clone(b)
@@ -212,6 +212,15 @@ func (m *Module) restored(st state) (Snapped, error) {
 	}
 	if len(gs) > 0 {
 		out.setGlobals(gs)
+	}
+	var state []Export
+	for i, g := range gs {
+		if g.mutable {
+			state = append(state, Export{StateGlobal(len(state)), kindGlobal, uint32(i)})
+		}
+	}
+	if err := out.addExports(state); err != nil {
+		return Snapped{}, err
 	}
 	out.set(secMemory, appendU32([]byte{1, 0}, s.Pages))
 	if err := out.fuel(); err != nil {

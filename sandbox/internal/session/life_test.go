@@ -165,6 +165,9 @@ func TestEverybodyStopsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if err := unload(); err != nil {
+		t.Error(err)
+	}
 	checkUnmapped(t)
 }
 

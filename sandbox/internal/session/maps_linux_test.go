@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// checkUnmapped: no instance's memory may be left. The engine's own images are
-// files that nobody maps.
+// checkUnmapped: when the engine is closed, no instance's memory may be left.
 func checkUnmapped(t *testing.T) {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/maps")

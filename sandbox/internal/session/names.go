@@ -12,7 +12,9 @@ import (
 // last part as one, so that reviews.stars names its column as in other
 // databases; a name of two parts is a table only in a FROM list. A longer one
 // there that is no table's is quoted too: SQLite then says that there is no such
-// table, and not that it expects no second dot.
+// table, and not that it expects no second dot. A view that a program makes
+// becomes a temporary one, as those of the tables are: SQLite lets no other refer
+// to them.
 func rewriteNames(sql string, tables []Table) string {
 	w := &rewriter{tokens: tokenize(sql), tables: tables}
 	w.clauses = []clause{{}}
@@ -69,6 +71,13 @@ func (w *rewriter) step() {
 	switch {
 	case t.kind == space:
 		w.copy(1)
+		return
+	case t.is("CREATE"):
+		w.copy(1)
+		if i := w.skipSpace(w.at); i < len(w.tokens) && w.tokens[i].is("VIEW") {
+			w.out.WriteString(" TEMP")
+		}
+		w.due = false
 		return
 	case t.is("FROM"), t.is("JOIN"):
 		top.from, w.due = true, true
@@ -137,7 +146,7 @@ func (w *rewriter) name() {
 	bare := bareName(t.Name)
 	unique := bareUnique(w.tables, bare)
 	if w.due || !unique {
-		w.out.WriteString(quoteName(t.Name))
+		w.out.WriteString(quoteName(viewName(t.Name)))
 	} else {
 		w.out.WriteString(quoteName(bare))
 	}

@@ -16,13 +16,20 @@ var compiled *engine.Engine
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if compiled != nil {
-		if err := compiled.Close(context.Background()); err != nil {
-			panic(err)
-		}
+	if err := unload(); err != nil {
+		panic(err)
 	}
-	toy.Remove()
 	os.Exit(code)
+}
+
+// unload closes the engine that tests share; the next load makes another.
+func unload() error {
+	if compiled == nil {
+		return nil
+	}
+	e := compiled
+	compiled = nil
+	return e.Close(context.Background())
 }
 
 // load loads the toy guests, once for all tests that want no options.
@@ -30,7 +37,7 @@ func load(tb testing.TB, o engine.Options) *engine.Engine {
 	tb.Helper()
 	if o.Only == nil && !o.Interpret && !o.Copy {
 		if compiled == nil {
-			compiled = loadNew(tb, engine.Options{Cache: toy.Cache(tb)})
+			compiled = loadNew(tb, o)
 		}
 		return compiled
 	}
@@ -45,6 +52,9 @@ func load(tb testing.TB, o engine.Options) *engine.Engine {
 
 func loadNew(tb testing.TB, o engine.Options) *engine.Engine {
 	tb.Helper()
+	if !o.Interpret {
+		o.Cache = toy.Cache(tb)
+	}
 	e, err := engine.Load(context.Background(), toy.Dir(tb), o)
 	if err != nil {
 		tb.Fatal(err)

@@ -76,8 +76,8 @@ func (s *Session) attach(i *instance, r *run) error {
 			continue
 		}
 		fmt.Fprintf(&sql, "ATTACH 'file:/data/%s.db?mode=ro&immutable=1' AS s%d;\n", uriEscape(t.Name), n)
-		fmt.Fprintf(&sql, "CREATE TEMP VIEW %s AS SELECT * FROM s%d.t;\n", quoteName(t.Name), n)
-		if bare := bareName(t.Name); bare != t.Name && bareUnique(s.showing, bare) {
+		fmt.Fprintf(&sql, "CREATE TEMP VIEW %s AS SELECT * FROM s%d.t;\n", quoteName(viewName(t.Name)), n)
+		if bare := bareName(t.Name); bare != t.Name && !reserved(bare) && bareUnique(s.showing, bare) {
 			fmt.Fprintf(&sql, "CREATE TEMP VIEW %s AS SELECT * FROM s%d.t;\n", quoteName(bare), n)
 		}
 	}
@@ -97,6 +97,21 @@ func (s *Session) attach(i *instance, r *run) error {
 		return nil
 	}
 	return i.Call("sbx_trust", 0, r.control)
+}
+
+// viewName is what the view of a table is called: its full name, or where SQLite
+// keeps such names for itself one that no table has.
+func viewName(full string) string {
+	if reserved(full) {
+		return "/" + full
+	}
+	return full
+}
+
+// reserved reports whether SQLite refuses to make something of that name.
+func reserved(name string) bool {
+	const prefix = "sqlite_"
+	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 // bareName is the last part of a full name.

@@ -327,6 +327,9 @@ func TestFrozenTimeAndChance(t *testing.T) {
 			v, _ := g.mem.ReadUint64Le(64)
 			out = append(out, v)
 		}
+		for _, dir := range []*node{g.FS.root, g.FS.tmp, g.FS.addDir(g.FS.tmp, "new")} {
+			out = append(out, uint64(dir.mtime))
+		}
 		return out
 	}
 	a, b := look(), look()

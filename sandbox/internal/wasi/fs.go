@@ -2,6 +2,7 @@ package wasi
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,8 @@ const (
 // contents are used as they are and must not change.
 func NewTree(files map[string][]byte) (*Tree, error) {
 	t := &Tree{files: map[string]*node{}, ino: 1}
-	for path, b := range files {
+	for _, path := range slices.Sorted(maps.Keys(files)) { // the numbers are in snapshots
+		b := files[path]
 		if !cleanPath(path) {
 			return nil, fmt.Errorf("file %q: not a clean relative path", path)
 		}
@@ -108,8 +110,8 @@ func NewFS(shared *Tree, data map[string][]byte, q Quota) (*FS, error) {
 	f.tmp = f.addDir(f.root, "tmp")
 	f.inodes = 0
 	if shared != nil {
-		for path, n := range shared.files {
-			if err := f.mount(path, n); err != nil {
+		for _, path := range slices.Sorted(maps.Keys(shared.files)) {
+			if err := f.mount(path, shared.files[path]); err != nil {
 				return nil, err
 			}
 		}
@@ -127,6 +129,22 @@ func NewFS(shared *Tree, data map[string][]byte, q Quota) (*FS, error) {
 		f.data[path] = n
 	}
 	return f, nil
+}
+
+// setClock takes the times of files from now, those of the directories that are
+// there included.
+func (f *FS) setClock(now func() time.Time) {
+	f.now = now
+	var walk func(n *node)
+	walk = func(n *node) {
+		n.mtime = now().UnixNano()
+		for _, c := range n.children {
+			if c.dir { // a file may be shared with others
+				walk(c)
+			}
+		}
+	}
+	walk(f.root)
 }
 
 // mount puts a read-only file at path, with its directories.

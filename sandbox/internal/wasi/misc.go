@@ -49,11 +49,10 @@ const uptime = time.Hour
 func (p *Proc) clock(id uint32) (int64, Errno) {
 	if p.frozen != nil && id <= clockMonotonic {
 		p.frozen.passed += clockResolution
-		start := time.Duration(0)
 		if id == clockWall {
-			start = time.Duration(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())
+			return p.frozen.wall().UnixNano(), 0
 		}
-		return int64(start + p.frozen.passed), 0
+		return int64(p.frozen.passed), 0
 	}
 	switch id {
 	case clockWall:

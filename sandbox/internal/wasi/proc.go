@@ -56,11 +56,17 @@ type frozen struct {
 	random *rand.ChaCha8
 }
 
-// Freeze gives the guest a clock and a generator that are the same in every
+// wall is the frozen time of day.
+func (f *frozen) wall() time.Time {
+	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(f.passed)
+}
+
+// Freeze gives the guest a clock, for its files too, and a generator that are the same in every
 // run, so that a snapshot depends on its inputs only: time starts with the year
 // 2026 and moves a microsecond at each look.
 func (p *Proc) Freeze() {
 	p.frozen = &frozen{random: rand.NewChaCha8([32]byte([]byte("a snapshot is made of its inputs")))}
+	p.FS.setClock(p.frozen.wall)
 }
 
 // Close closes the guest's files, after the guest's last call.

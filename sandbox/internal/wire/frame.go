@@ -97,6 +97,13 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 16<<10)}
 }
 
+// Wait returns when there is something for Next to read, and fails when that is
+// the end.
+func (r *Reader) Wait() error {
+	_, err := r.r.Peek(1)
+	return err
+}
+
 // Next reads a frame. It fails with io.EOF between two frames, and with
 // ErrMalformed when the bytes are none.
 func (r *Reader) Next() (Frame, error) {

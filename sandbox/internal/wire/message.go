@@ -12,11 +12,15 @@ type Setup struct {
 	Memory        int64 // bytes of each guest's memory at most
 }
 
-// Ready says that a worker has loaded its guests.
+// Ready says that a worker has loaded its guests, or those that it could.
 type Ready struct {
 	Languages []string
+	Broken    []Broken
 	Load      time.Duration
 }
+
+// Broken is a guest that could not be loaded.
+type Broken struct{ Language, Why string }
 
 // Open begins a session. The descriptors of its tables come beside: Database,
 // then CSV of each.
@@ -92,6 +96,11 @@ func (m *Setup) Decode(b []byte) error {
 func (m Ready) Encode() []byte {
 	var w writer
 	w.strs(m.Languages)
+	w.len(len(m.Broken))
+	for _, g := range m.Broken {
+		w.str(g.Language)
+		w.str(g.Why)
+	}
 	w.int(int64(m.Load))
 	return w.b
 }
@@ -99,7 +108,9 @@ func (m Ready) Encode() []byte {
 // Decode reads what Encode made.
 func (m *Ready) Decode(b []byte) error {
 	r := reader{b: b}
-	*m = Ready{Languages: r.strs(), Load: time.Duration(r.int())}
+	*m = Ready{Languages: r.strs()}
+	r.items(func() { m.Broken = append(m.Broken, Broken{Language: r.str(), Why: r.str()}) })
+	m.Load = time.Duration(r.int())
 	return r.end("ready")
 }
 

@@ -2,8 +2,27 @@ package dialogue
 
 import (
 	"bytes"
+	"io"
+	"net/http"
+	"strconv"
 	"unicode/utf8"
 )
+
+// believed is how much of a body's length is believed before it has come, in
+// bytes.
+const believed = 256 << 10
+
+// ReadBody reads the body of a reply, at most limit bytes and one more, by which
+// a longer one is told. The header's length saves growing step by step.
+func ReadBody(body io.Reader, h http.Header, limit int64) ([]byte, error) {
+	length, err := strconv.Atoi(h.Get("Content-Length"))
+	if err != nil || length < 0 {
+		length = 0
+	}
+	b := bytes.NewBuffer(make([]byte, 0, min(length, believed)+bytes.MinRead)) // room for the read that finds the end
+	_, err = b.ReadFrom(io.LimitReader(body, limit+1))
+	return b.Bytes(), err
+}
 
 // Mend makes a chunk of JSON safe to read with fastjson, in place where it
 // can: an escape of half a surrogate pair becomes that of U+FFFD, and bytes

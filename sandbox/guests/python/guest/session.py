@@ -8,17 +8,23 @@ import _sitebuiltins
 import ast
 import asyncio
 import builtins
+import concurrent.futures.thread
+import errno
 import gc
 import inspect
 import linecache
 import os
 import random
+import socket
 import sqlite3
 import sys
+import threading
 import time
 import traceback
 
 import _sbx  # noqa: F401  the door to the host, for libraries that know it
+import _socket
+import _thread
 
 _DATA = "/data/"
 _SCRATCH = "/tmp"
@@ -163,6 +169,94 @@ class _Loop(asyncio.base_events.BaseEventLoop):
     def _write_to_self(self):
         pass
 
+    async def shutdown_default_executor(self, timeout=None):
+        pass  # it has no threads; the usual way takes one to wait for them
+
+    async def getaddrinfo(self, *args, **options):
+        _no_name()
+
+    async def getnameinfo(self, *args, **options):
+        _no_name()
+
+    async def subprocess_exec(self, *args, **options):
+        _no_process()
+
+    async def subprocess_shell(self, *args, **options):
+        _no_process()
+
+
+def _no_network(*args, **options):
+    raise OSError(errno.ENETUNREACH, "no network in the sandbox")
+
+
+def _no_name(*args, **options):
+    raise socket.gaierror(errno.ENETUNREACH, "no network in the sandbox")
+
+
+def _no_process(*args, **options):
+    raise OSError(errno.ENOTSUP, "no processes in the sandbox")
+
+
+def _no_thread(*args, **options):
+    raise RuntimeError("can't start new thread: the sandbox has only one")
+
+
+_new_socket = socket.socket.__init__
+
+
+def _init_socket(self, family=-1, type=-1, proto=-1, fileno=None):
+    if fileno is None:
+        _no_network()
+    _new_socket(self, family, type, proto, fileno)
+
+
+class _Pool(concurrent.futures.thread.ThreadPoolExecutor):
+    """Does the work when it is given: there is no thread to leave it to."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        if self._shutdown:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._initializer is not None:
+            initialize, self._initializer = self._initializer, None
+            initialize(*self._initargs)
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as e:  # what interrupts a program goes on
+            future.set_exception(e)
+        return future
+
+
+# Frames are small, but a limit of 10**9 lets a recursion fill the memory, and
+# then there is none left to raise an error with.
+_DEEPEST = 100_000
+_set_recursion_limit = sys.setrecursionlimit
+
+
+def _setrecursionlimit(limit, /):
+    """Set the maximum depth of the Python interpreter stack, at most 100,000 here."""
+    _set_recursion_limit(min(limit, _DEEPEST) if isinstance(limit, int) else limit)
+
+
+def _explain():
+    """Lets what cannot work here fail with the error that programs expect, and
+    a text that says why, instead of for the lack of a name."""
+    socket.socket.__init__ = _init_socket
+    for name in "getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo":
+        setattr(_socket, name, _no_name)
+        if name != "getaddrinfo":  # which socket wraps
+            setattr(socket, name, _no_name)
+    socket.socketpair = _no_network
+    socket.gethostname = _socket.gethostname = lambda: "sandbox"
+    for name in "execv", "execve", "fork", "forkpty", "kill", "pipe", "posix_spawn", "posix_spawnp", "system", "waitpid":
+        setattr(os, name, _no_process)
+    os.WNOHANG = 1  # multiprocessing reads it before it forks
+    threading._start_joinable_thread = _no_thread
+    for name in "start_new_thread", "start_new", "start_joinable_thread":
+        setattr(_thread, name, _no_thread)
+    concurrent.futures.ThreadPoolExecutor = concurrent.futures.thread.ThreadPoolExecutor = _Pool
+    sys.setrecursionlimit = _setrecursionlimit
+
 
 class _Policy(asyncio.events.BaseDefaultEventLoopPolicy):
     _loop_factory = _Loop
@@ -239,8 +333,10 @@ def _report(e):
     trace = e.__traceback__
     while trace is not None and not trace.tb_frame.f_code.co_filename.startswith("<cell "):
         trace = trace.tb_next
+    if isinstance(e, ModuleNotFoundError):
+        e.add_note("The sandbox has Python's standard library, and no network to get more from.")
     try:
-        report = traceback.TracebackException(type(e), e, trace)
+        report = traceback.TracebackException(type(e), e, trace, limit=1000)  # a frame takes 0.1 ms
         report.stack[:] = [f for f in report.stack if f.filename != _report.__code__.co_filename]
         report.print(file=sys.stderr)
     except BaseException:  # too deep, too big, or a __str__ that raises
@@ -271,6 +367,7 @@ def _prepare():
             __import__(name)
         except ImportError:
             pass
+    _explain()
     asyncio.set_event_loop_policy(_Policy())
     builtins.help = _sitebuiltins._Helper()
     builtins.exit = builtins.quit = sys.exit

@@ -42,7 +42,8 @@ func start() int32 {
 		return 3
 	}
 	debug.SetMemoryLimit(softMemory)
-	debug.SetMaxStack(8 << 20) // endless recursion ends early
+	debug.SetMaxStack(16 << 20) // the shell's own limit of nesting is below it
+	debug.SetTraceback("none")  // what ends the guest is one line, not the stacks of the shell
 	s, err := sh.New("/tmp", os.Stdout, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -42,6 +42,9 @@ func awk(c *call) int {
 		}
 		prog, args = args[0], args[1:]
 	}
+	if nested(c, prog) {
+		return c.status
+	}
 	parsed, err := parser.ParseProgram([]byte(prog), nil)
 	if err != nil {
 		return c.fail("%v", err)

@@ -16,6 +16,9 @@ func expr(c *call) int {
 	if len(c.args) == 0 {
 		return c.fail("needs an expression")
 	}
+	if nested(c, strings.Join(c.args, " ")) {
+		return c.status
+	}
 	p := &exprParser{args: c.args}
 	v, err := p.level(0)
 	if err == nil && len(p.args) > 0 {

@@ -48,6 +48,9 @@ func find(c *call) int {
 		roots = []string{"."}
 	}
 	g.args = args
+	if nested(c, strings.Join(args, " ")) {
+		return c.status
+	}
 	test := findTest(func(*found) bool { return true })
 	if len(g.args) > 0 {
 		var err error

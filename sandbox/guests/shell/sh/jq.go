@@ -64,18 +64,21 @@ func jq(c *call) int {
 			filter, args = args[0], args[1:]
 		}
 	}
+	c.trouble = 3
+	if nested(c, filter) {
+		return c.status
+	}
 	query, err := gojq.Parse(filter)
 	if err != nil {
-		c.trouble = 3
 		return c.fail("compile error: %v", err)
 	}
 	names, values = append(names, "$ARGS"), append(values, map[string]any{"named": named, "positional": positional})
 	in := &jqInput{c: c, names: args, text: *text, slurp: *slurp}
 	code, err := gojq.Compile(query, gojq.WithVariables(names), gojq.WithInputIter(in), gojq.WithEnvironLoader(c.all))
 	if err != nil {
-		c.trouble = 3
 		return c.fail("compile error: %v", err)
 	}
+	c.trouble = 2
 	format := func(v any) []byte {
 		if s, ok := v.(string); ok && (*raw || *join) {
 			return []byte(s)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"mvdan.cc/sh/v3/expand"
 	"mvdan.cc/sh/v3/interp"
@@ -24,21 +25,22 @@ import (
 // A Shell runs programs one after the other. Variables, functions and the
 // directory are kept from one to the next; options (set -e) are not.
 type Shell struct {
-	runner   *interp.Runner
-	tools    map[string]tool
-	clear    *syntax.File // what is run after each program
-	scratch  string
-	out, err io.Writer
+	runner  *interp.Runner
+	tools   map[string]tool
+	clear   *syntax.File // what is run after each program
+	scratch string
+	calls   atomic.Uint32 // commands so far
+	err     *saidOnce
 }
 
 // New returns a shell that works in dir, an absolute path, and writes there what it needs.
 func New(dir string, stdout, stderr io.Writer) (*Shell, error) {
-	s := &Shell{tools: table(), scratch: dir, out: stdout, err: stderr}
+	s := &Shell{tools: table(), scratch: dir, err: &saidOnce{Writer: stderr}}
 	env := expand.ListEnviron("PATH=/bin", "HOME="+dir, "TMPDIR="+dir, "PWD="+dir, "USER=sandbox", "LANG=C.UTF-8", "IFS= \t\n")
 	r, err := interp.New(
 		interp.Env(env),
 		interp.Dir(dir),
-		interp.StdIO(nil, stdout, stderr),
+		interp.StdIO(nil, stdout, s.err),
 		interp.CallHandler(s.call),
 		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return s.exec }),
 		interp.OpenHandler(s.open),
@@ -71,12 +73,9 @@ func (s *Shell) Run(ctx context.Context, code string) (status int) {
 			status = 2
 		}
 	}()
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(code), "shell")
+	s.err.said.Store(false)
+	file, err := parse(code, "shell")
 	if err != nil {
-		fmt.Fprintln(s.err, err)
-		return 2
-	}
-	if err := substitute(file); err != nil {
 		fmt.Fprintln(s.err, err)
 		return 2
 	}
@@ -98,11 +97,18 @@ func (s *Shell) Run(ctx context.Context, code string) (status int) {
 		return int(exit)
 	}
 	fmt.Fprintln(s.err, err)
+	if errors.Is(err, errDeep) {
+		return 2
+	}
 	return 1
 }
 
-// call answers what the interpreter would look for in the file system: where a command is.
+// call answers what the interpreter would look for in the file system, where a
+// command is, and refuses what is nested too deeply.
 func (s *Shell) call(ctx context.Context, args []string) ([]string, error) {
+	if s.tooDeep() || s.opensDeep(ctx, args) {
+		return nil, errDeep
+	}
 	switch {
 	case args[0] == "command" && len(args) > 2 && (args[1] == "-v" || args[1] == "-V"):
 		return s.locate(ctx, args, 2), nil
@@ -223,10 +229,7 @@ func (s *Shell) sub(ctx context.Context, hc interp.HandlerContext, name, code st
 		fmt.Fprintln(hc.Stderr, "shell: too many shells inside each other")
 		return 1
 	}
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(code), name)
-	if err == nil {
-		err = substitute(file)
-	}
+	file, err := parse(code, name)
 	if err != nil {
 		fmt.Fprintln(hc.Stderr, err)
 		return 2

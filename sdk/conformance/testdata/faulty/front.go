@@ -37,7 +37,7 @@ func (parrot) Accept(_ context.Context, r provider.ClientRequest) (provider.Dial
 		case "front-no-field":
 			field = ""
 		case "front-dies":
-			os.Exit(7)
+			os.Exit(8)
 		}
 		return apierror.At(code, field, "%s %s.", field, what)
 	}

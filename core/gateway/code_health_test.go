@@ -1,0 +1,150 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sallyport-gateway/sallyport/core/config"
+	"github.com/sallyport-gateway/sallyport/core/gateway"
+	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
+	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
+	"github.com/sallyport-gateway/sallyport/sandbox/guests/guesttest"
+)
+
+// damagedGuests is a directory in which the guest of SQL is not what was made,
+// Python's files are gone, and the shell's are whole.
+func damagedGuests(t testing.TB) string {
+	t.Helper()
+	from, dir := guesttest.Dir(t), t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil { // a worker may be another user
+		t.Fatal(err)
+	}
+	for _, name := range []string{"manifest.json", "sql.wasm", "sql.mem", "shell.wasm", "shell.mem"} {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "sql.mem" {
+			b[len(b)/2] ^= 1
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// health is what /health says.
+func health(t testing.TB, url string) (said struct {
+	Status   string
+	Problems []string
+	Code     struct {
+		Languages []string
+		Missing   string
+	} `json:"code_execution"`
+}) {
+	t.Helper()
+	resp, err := http.Get(url + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil {
+		err = json.Unmarshal(b, &said)
+	}
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("/health: %d %v %s", resp.StatusCode, err, b)
+	}
+	return said
+}
+
+// A damaged guest costs its language and no other; models are not offered it,
+// and /health, the log and `doctor` tell. What a reload changes acts at once.
+func TestDamagedGuests(t *testing.T) {
+	t.Parallel()
+	up := upstream.OpenAI(t, "sk-model")
+	text, dir := openaiOnly(t, up, "sk-model")
+	compiled, err := guesttest.Compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guests, old := damagedGuests(t), filepath.Join(dir, "data", "guests-cache", "wazero-v0-amd64-linux")
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	parsed := func(more string) *config.Config {
+		cfg, err := config.Parse([]byte(text+"code_execution: {guests: "+guests+", cache: "+compiled+more+"}\n"), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Listen.Address = "127.0.0.1:0"
+		cfg.Launcher, cfg.Worker, cfg.Plugins = gatewaytest.Launcher(t), gatewaytest.Program(t), []string{gatewaytest.Plugins(t)}
+		return cfg
+	}
+	w := &world{Gateway: gatewaytest.StartConfig(t, parsed(", languages: [python, sql]")), openai: up}
+	w.token = w.Gateway.Token("root@example.com")
+	if got := health(t, w.URL); got.Status != "degraded" || len(got.Code.Languages) != 0 || len(got.Problems) != 2 ||
+		!strings.Contains(got.Problems[0], "programs in python cannot be run: its guest is damaged") || strings.Contains(strings.Join(got.Problems, ""), "/") {
+		t.Errorf("with two damaged guests /health says %+v", got)
+	}
+	if _, err := os.Stat(filepath.Dir(old)); !os.IsNotExist(err) {
+		t.Errorf("compiled guests that are not used stay: %v", err)
+	}
+	done, err := w.Gateway.Apply(t.Context(), parsed(", languages: [shell, sql], offer: with_hosted_tools, limits: {wall: 7s, table: 5000}"))
+	if err != nil || !slices.Equal(done.Restart, []string{"code_execution.limits.wall"}) {
+		t.Errorf("the reload gave %+v, %v; want only the wall to wait for the next start", done, err)
+	}
+	if got := health(t, w.URL); !slices.Equal(got.Code.Languages, []string{"shell"}) || len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "sql") {
+		t.Errorf("after the reload /health says %+v", got)
+	}
+	got := w.programs(t, compute(false), run(shellExec, "echo $((6 * 7))"))
+	if got[0].text() != "42\n" || !strings.Contains(got[0].Note, "main.sales.reviews is not here") {
+		t.Errorf("the shell gave %+v", got[0])
+	}
+	for _, r := range w.openai.Requests() {
+		if body := string(r.Body); strings.Contains(body, pythonExec) || strings.Contains(body, sqlExec) || !strings.Contains(body, shellExec) || !strings.Contains(body, "may take 30s") {
+			t.Errorf("the model was offered %s", body)
+		}
+	}
+	if log := w.Log(); !strings.Contains(log, "a guest is of no use") || !strings.Contains(log, "sql.mem") {
+		t.Error("the log does not name the damaged file")
+	}
+	languages, notes := gateway.CodeExecution(parsed(""))
+	said := strings.Join(notes, "\n")
+	if !slices.Equal(languages, []string{"shell"}) || !strings.Contains(said, "no programs in sql: ") || !strings.Contains(said, "sql.mem") || !strings.Contains(said, "python.mem") || !strings.Contains(said, "programs see no tables") {
+		t.Errorf("doctor says %q: %s", languages, said)
+	}
+}
+
+// A directory of compiled guests that is of no use stops no gateway; it has no
+// code execution, and says so.
+func TestCompiledGuestsOfNoUse(t *testing.T) {
+	t.Parallel()
+	up := upstream.OpenAI(t, "sk-model")
+	text, dir := openaiOnly(t, up, "sk-model")
+	write(t, filepath.Join(dir, "file"), "")
+	text += "code_execution: {guests: " + guesttest.Dir(t) + ", cache: " + filepath.Join(dir, "file") + "}\n"
+	w := &world{Gateway: gatewaytest.Start(t, text, dir), openai: up}
+	w.token = w.Gateway.Token("root@example.com")
+	if got := health(t, w.URL); got.Status != "degraded" || len(got.Code.Languages) != 0 || len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "the log says why") {
+		t.Errorf("/health says %+v", got)
+	}
+	up.Script(upstream.Turn{Text: answered})
+	if a := w.ask(t, compute(false)); a.text() != answered || strings.Contains(string(up.Requests()[0].Body), pythonExec) {
+		t.Errorf("got %d %s", a.status, a.raw)
+	}
+	cfg, err := config.Parse([]byte(text), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if languages, notes := gateway.CodeExecution(cfg); languages != nil || len(notes) != 1 || !strings.Contains(notes[0], filepath.Join(dir, "file")+" is not a directory") {
+		t.Errorf("doctor says %q %q", languages, notes)
+	}
+}

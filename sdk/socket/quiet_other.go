@@ -1,0 +1,7 @@
+//go:build !unix
+
+package socket
+
+import "net"
+
+func quiet(net.Conn) bool { return false }
