@@ -101,7 +101,5 @@ func TestFromAllSides(t *testing.T) {
 		}
 		return len(b.stateful) == 0
 	})
-	if waiting, free := b.queue.lengths(); waiting != 0 || free != 1 {
-		t.Errorf("%d wait and %d may run at the end", waiting, free)
-	}
+	allLeft(t, b, 1)
 }

@@ -299,3 +299,12 @@ func until(t testing.TB, b *Sandbox, what string, is func() bool) {
 		runtime.Gosched()
 	}
 }
+
+// allLeft waits until no program has or wants a turn, and no worker that starts.
+func allLeft(t testing.TB, b *Sandbox, turns int) {
+	t.Helper()
+	until(t, b, "all turns to be given back", func() bool {
+		waiting, free := b.queue.lengths()
+		return waiting == 0 && free == turns
+	})
+}

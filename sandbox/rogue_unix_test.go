@@ -156,9 +156,7 @@ func TestWorkersThatWereTakenOver(t *testing.T) {
 			if r, err := other.Exec(t.Context(), Program{Language: Shell, Wall: time.Second}); err != nil || r.Killed != "worker" || r.Lost != "" {
 				t.Errorf("another principal: %+v, %v", r, err)
 			}
-			if waiting, free := b.queue.lengths(); waiting != 0 || free != 1 {
-				t.Errorf("%d wait and %d may run at the end", waiting, free)
-			}
+			allLeft(t, b, 1)
 			b.Close()
 		})
 	}

@@ -149,6 +149,7 @@ func (s *Session) exec(ctx, turn context.Context, p Program, ticket *ticket) (Re
 		b.mu.Lock()
 		var err error
 		if s.at == nil {
+			ticket.sleep() // or the worker that it waits for could not start
 			err = b.place(turn, s)
 		}
 		b.mu.Unlock()

@@ -95,9 +95,7 @@ func TestNoTurnInTime(t *testing.T) {
 	if r := run(t, bob, "get a"); r.Stdout != "1\n" || r.Lost != "" {
 		t.Errorf("afterwards: %+v", r)
 	}
-	if waiting, free := b.queue.lengths(); waiting != 0 || free != 1 {
-		t.Errorf("%d wait and %d may run at the end", waiting, free)
-	}
+	allLeft(t, b, 1)
 }
 
 // damage makes a copy of the guests in which that of python has a file of its
