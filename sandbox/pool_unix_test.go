@@ -210,6 +210,7 @@ func TestAWorkerWithTooMuchMemory(t *testing.T) {
 	}
 	until(t, b, "the end of it", func() bool { return !b.procs[first] })
 
+	run(t, busy, "print") // a session whose worker ends before it is there goes to another one
 	done := make(chan Result)
 	go func() { done <- run(t, busy, "loop") }()
 	until(t, b, "a program that runs", func() bool { return busy.at != nil && len(busy.at.calls) > 0 })
