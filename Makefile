@@ -68,7 +68,7 @@ build: compiler fetcher ## build bin/sallyport, bin/plugins/* and bin/guests/*
 	  rm -f bin/plugins/engine-duckdb; \
 	  echo "built without the SQL engine (no C++ compiler; see above)"; \
 	fi
-	@bin/sallyport plugin add --quiet --yes $(UNCONFINED) --to bin/plugins bin/plugins/* # writes bin/plugins/plugins.lock
+	@bin/sallyport plugin add --quiet --yes $(UNCONFINED) --to bin/plugins $$(cd bin/plugins && ls -d $(PLUGINS) 2>/dev/null | sed 's|^|bin/plugins/|') # their hashes, into plugins.lock, and nobody else's
 	@$(GO) run ./sandbox/guests/make -out bin/guests -compile || echo "some interpreters for code execution are missing (see above); all else works"
 
 .PHONY: run

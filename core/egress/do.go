@@ -117,6 +117,12 @@ func (a *Account) Do(ctx context.Context, r Request) (*Response, error) {
 		cancel(errClosed)
 		return nil, e
 	}
+	if res.StatusCode < 200 { // 101 among them: nobody asked for another protocol
+		body.timer.Stop()
+		cancel(errClosed)
+		res.Body.Close()
+		return nil, &Error{Kind: Cut, Account: a.name, Sent: true, Text: fmt.Sprintf("the service answered with status %03d, which is no answer", res.StatusCode)}
+	}
 	if !r.Plain && res.StatusCode >= 300 && res.StatusCode < 400 && res.StatusCode != http.StatusNotModified {
 		to := ""
 		if u, err := res.Location(); err == nil && u.Host != "" && u.Host != a.target.base.Host {

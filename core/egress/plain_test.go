@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -106,7 +107,6 @@ func TestPlainAnswers(t *testing.T) {
 		{"early hints", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + okay, "POST", 200, "ok", true},
 		{"the service wants to close", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", "POST", 200, "ok", false},
 		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "POST", 200, "ok", false},
-		{"another protocol", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "POST", 101, "", false},
 		{"more than was asked for", okay + okay, "POST", 200, "ok", false},
 	}
 	for _, tt := range tests {
@@ -124,6 +124,18 @@ func TestPlainAnswers(t *testing.T) {
 				t.Errorf("connection used again = %t, want %t", kept, tt.kept)
 			}
 		})
+	}
+}
+
+// A status that ends no exchange is no answer.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 000 Nothing\r\n\r\n", "HTTP/1.1 099 Nothing\r\nContent-Length: 2\r\n\r\nok"} {
+		base, _ := scripted(t, []string{text, ""})
+		_, err := account(t, Config{}, AccountConfig{BaseURL: base}).Do(t.Context(), Request{Method: "POST", Path: "x"})
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Cut || !e.Sent {
+			t.Errorf("%.15q: %v", text, err)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ var (
 	smallBudget = map[string]string{"native": "0.10 CPU-s", "translated": "0.35 CPU-s"}
 	largeBudget = map[string]string{"native": "0.15 CPU-s", "translated": "0.35 CPU-s"}
 	burstBudget = map[string]string{"native": "6 µs", "translated": "12 µs"}
-	pacedBudget = map[string]string{"native": "6 µs", "translated": "30 µs"}
+	pacedBudget = map[string]string{"native": "2 copies", "translated": "6 copies"}
 )
 
 var workloads = []workload{

@@ -301,13 +301,13 @@ func codeError(err error) *apierror.Error {
 	}
 	switch {
 	case errors.Is(err, sandbox.ErrBusy):
-		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: too many others run on this gateway at the moment. Try again, or answer without it.")
+		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: its turn did not come in time, since others run on this gateway or it is still preparing to run any. Try again, or answer without it.")
 	case errors.Is(err, sandbox.ErrClosed), errors.Is(err, context.Canceled):
 		return apierror.Wrap(apierror.Canceled, err, "The program was not run: its request is over.")
 	case errors.Is(err, sandbox.ErrNoGuests):
 		return apierror.Wrap(apierror.Unsupported, err, "The program was not run: this gateway runs none in this language at the moment. Use another, or answer without it.")
 	}
-	return apierror.Wrap(apierror.Unavailable, err, "The program could not be run: code execution has failed on this gateway. Its log tells an administrator why. Answer without it.")
+	return apierror.Wrap(apierror.Unavailable, err, "The program could not be run: code execution has failed on this gateway. Its log tells an administrator why. Try again once, or answer without it.")
 }
 
 // exec runs a program of a plugin, with the authority of the declaration it

@@ -57,3 +57,30 @@ func tables(t *testing.T) []session.Table {
 		{Name: "main.old.orders", Rows: 4, Database: db},
 	}
 }
+
+// TestChanceOfEachSession: what a guest drew while its image was made is the same
+// for everybody, so that no session may go on from there.
+func TestChanceOfEachSession(t *testing.T) {
+	for language, code := range map[string]string{
+		session.Python: "import random, secrets, uuid\nrandom.random(), secrets.token_hex(), uuid.uuid4()",
+		session.SQL:    "SELECT hex(randomblob(16)), random()",
+		session.Shell:  "echo $RANDOM $RANDOM $RANDOM $RANDOM; mktemp",
+	} {
+		seen := map[string]bool{}
+		for range 3 {
+			s, err := session.Open(loaded, session.Setup{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := s.Exec(t.Context(), session.Program{Language: language, Code: code})
+			s.Close()
+			if err != nil || r.Exit != 0 {
+				t.Fatalf("%s: %+v, %v", language, r, err)
+			}
+			seen[fmt.Sprint(r.Stdout, r.Rows)] = true
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s: three sessions drew %v", language, seen)
+		}
+	}
+}

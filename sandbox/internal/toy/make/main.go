@@ -40,7 +40,7 @@ func main() {
 
 func build(guest, dir string) error {
 	raw := filepath.Join(dir, "raw.wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", raw, ".")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", raw, ".")
 	cmd.Dir = guest
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
 	cmd.Stderr = os.Stderr
