@@ -78,7 +78,7 @@ run: build ## build, start with the built-in defaults, print URL, token and a fi
 .PHONY: test
 test: build ## all fast tests, with the race detector
 	@command -v g++ >/dev/null 2>&1 || { echo "make test needs a C++ compiler: sudo apt-get install -y g++"; exit 1; }
-	$(RACE) $(BUILT) $(GO) test -race $(WAZERO) -p $(PACKAGES) $(LONGEST) ./...
+	$(RACE) $(BUILT) $(GO) test -race $(WAZERO) -timeout 25m -p $(PACKAGES) $(LONGEST) ./...
 
 .PHONY: check
 check: ## formatting, vet, static analysis, other platforms
