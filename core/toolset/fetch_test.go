@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -221,12 +220,13 @@ func TestFetchStopsLoops(t *testing.T) {
 // The end of a call ends its requests, also one whose answer is being read.
 func TestFetchEndsWithTheCall(t *testing.T) {
 	t.Parallel()
-	gone := make(chan struct{}, 2)
+	asked, gone := make(chan struct{}, 4), make(chan struct{}, 4)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/stall" {
 			io.WriteString(w, "x")
 			w.(http.Flusher).Flush()
 		}
+		asked <- struct{}{}
 		<-r.Context().Done()
 		gone <- struct{}{}
 	}))
@@ -234,7 +234,10 @@ func TestFetchEndsWithTheCall(t *testing.T) {
 	w := fetching(t, s.URL, "")
 	for _, path := range []string{"hang", "stall"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(50*time.Millisecond, cancel)
+		go func() {
+			<-asked
+			cancel()
+		}()
 		result := w.with(t, ctx, func(ctx context.Context, h *tool.Host) error {
 			_, _, err := fetch(ctx, h, "api", tool.Outbound{Path: path})
 			if !apierror.Is(err, apierror.Canceled) {
