@@ -38,6 +38,7 @@ type Sandbox struct {
 	waiting  int               // calls without a worker
 	broken   map[Language]error
 
+	slow      int   // starts in a row that compiled
 	failures  int   // starts in a row
 	startErr  error // of the last start, if it failed
 	pausing   bool  // after it
@@ -182,14 +183,29 @@ type Stats struct {
 	Waiting  int   // programs
 	Memory   int64 // bytes of private memory of all workers, as last seen
 	Fault    error // why no worker could be started, if that failed last
+
+	// Preparing is for how long there has been no worker that could run a program
+	// and one has been on its way; 0 when there is one, or none was asked for.
+	Preparing time.Duration
+	// SlowStarts are the last workers in a row that took more than Slow of a
+	// processor to start, as they do when they compile the guests. One is what a
+	// first start with an empty cache takes; more say that the cache is of no use.
+	SlowStarts int
 }
+
+// Slow is the processor time from which on a start is slow. With compiled guests
+// it takes half a second, and to compile them several.
+const Slow = 3 * time.Second
 
 // Stats says what the Sandbox does at the moment.
 func (b *Sandbox) Stats() Stats {
 	waiting, _ := b.queue.lengths()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	st := Stats{Workers: len(b.procs), Sessions: len(b.stateful), Waiting: waiting, Fault: b.startErr}
+	st := Stats{
+		Workers: len(b.procs), Sessions: len(b.stateful), Waiting: waiting, Fault: b.startErr,
+		Preparing: b.preparing(time.Now()), SlowStarts: b.slow,
+	}
 	for p := range b.procs {
 		st.Memory += p.private
 		st.Running += len(p.calls)

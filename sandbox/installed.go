@@ -2,18 +2,15 @@ package sandbox
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/wire"
 )
 
@@ -37,65 +34,29 @@ func Verify(dir string) (whole []Language, broken map[Language]error, err error)
 		key := name + " " + sum
 		err, ok := seen[key]
 		if !ok {
-			err = pinned(dir, name, sum)
+			err = manifest.Check(dir, name, sum)
 			seen[key] = err
 		}
 		return err
 	})
 }
 
-// pinned checks the hash of a file of dir.
-func pinned(dir, name, sum string) error {
-	if !filepath.IsLocal(name) {
-		return fmt.Errorf("file %q is not inside the directory", name)
-	}
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != strings.ToLower(sum) {
-		return fmt.Errorf("file %q is not what it was made as: its SHA-256 is %s, the manifest says %q; make the guests again", name, got, sum)
-	}
-	return nil
-}
+// Compiled looks at the machine code of the guests in a directory like
+// Config.Cache. An error says that workers have to compile the guests: the
+// first, or, where they may not write there, each.
+func Compiled(guests, cache string) error { return manifest.Compiled(guests, cache) }
 
 // examine has check look at each file of the guests in dir, with the hash that
 // the manifest says.
 func examine(dir string, check func(name, sum string) error) (whole []Language, broken map[Language]error, err error) {
-	manifest := filepath.Join(dir, "manifest.json")
-	b, err := os.ReadFile(manifest)
+	m, err := manifest.Read(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w; `make build` makes the guests", ErrNoGuests, err)
 	}
-	type file struct {
-		File   string
-		SHA256 string
-	}
-	var m struct {
-		Version int
-		Guests  []struct {
-			Language      string
-			Module, Image string
-			ModuleSHA256  string `json:"module_sha256"`
-			ImageSHA256   string `json:"image_sha256"`
-			Files         []file
-		}
-	}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, nil, fmt.Errorf("%w: %s: %w", ErrNoGuests, manifest, err)
-	}
-	if m.Version != 1 {
-		return nil, nil, fmt.Errorf("%w: %s: version %d, want 1", ErrNoGuests, manifest, m.Version)
-	}
 	broken = map[Language]error{}
 	for _, g := range m.Guests {
-		var errs []error
-		for _, f := range append([]file{{g.Module, g.ModuleSHA256}, {g.Image, g.ImageSHA256}}, g.Files...) {
+		errs := []error{check(g.Module, g.ModuleSHA256), check(g.Image, g.ImageSHA256)}
+		for _, f := range g.Files {
 			errs = append(errs, check(f.File, f.SHA256))
 		}
 		if err := errors.Join(errs...); err != nil {

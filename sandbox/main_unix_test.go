@@ -234,7 +234,7 @@ func sum(b []byte) string {
 }
 
 // patient are times that no busy machine runs into.
-var patient = tuning{start: 10 * time.Minute, answer: 5 * time.Minute, idle: time.Hour, watch: time.Hour, backoff: time.Millisecond}
+var patient = tuning{start: 10 * time.Minute, answer: 5 * time.Minute, idle: time.Hour, watch: time.Hour, backoff: time.Millisecond, slow: time.Hour}
 
 // box starts a Sandbox with real workers that have shell, as change says.
 func box(t testing.TB, change func(*Config, *tuning)) *Sandbox {

@@ -65,9 +65,10 @@ func (p *proc) paceSoon() {
 	})
 }
 
-// pace looks at what p uses while it starts or runs programs, and sets its
-// niceness. box.mu is held: while it is and p is not killed, the number of the
-// process is nobody else's.
+// pace looks at what p uses while it runs programs, and sets its niceness. One
+// that starts keeps the lowest: it has a turn, and programs wait for that.
+// box.mu is held: while it is and p is not killed, the number of the process is
+// nobody else's.
 func (p *proc) pace(now time.Time) {
 	if p.killed || p.box.closed {
 		return
@@ -76,7 +77,7 @@ func (p *proc) pace(now time.Time) {
 		p.usage.add(now, used)
 	}
 	niceness := paces[0].niceness
-	busy := !p.ready || len(p.calls) > 0
+	busy := len(p.calls) > 0
 	if busy && !p.trusted { // whose work is ours, and a caller waits for it
 		niceness = nicenessFor(p.usage.share)
 	}

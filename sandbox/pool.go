@@ -21,9 +21,10 @@ type tuning struct {
 	idle    time.Duration // that a worker without sessions lives on
 	watch   time.Duration // between two looks at the workers' memory
 	backoff time.Duration // after the first failed start; doubled each time
+	slow    time.Duration // of a processor, from which on a start is slow
 }
 
-var defaults = tuning{start: 5 * time.Minute, answer: 2 * time.Second, idle: time.Minute, watch: time.Second, backoff: 100 * time.Millisecond}
+var defaults = tuning{start: 5 * time.Minute, answer: 2 * time.Second, idle: time.Minute, watch: time.Second, backoff: 100 * time.Millisecond, slow: Slow}
 
 const longestBackoff = 30 * time.Second
 
@@ -37,7 +38,7 @@ func (b *Sandbox) change() {
 func (b *Sandbox) launch(trusted bool) *proc {
 	p := &proc{
 		box: b, trusted: trusted, retry: b.failures > 0, gone: make(chan struct{}), quit: make(chan struct{}), empty: time.Now(),
-		owners: map[uint32]*Session{}, calls: map[uint32]*call{}, joined: wire.NewAssembler(b.answerSize()),
+		begun: time.Now(), owners: map[uint32]*Session{}, calls: map[uint32]*call{}, joined: wire.NewAssembler(b.answerSize()),
 	}
 	if !trusted { // for which a caller waits, with a turn or not
 		p.turn = b.queue.start()
@@ -61,13 +62,46 @@ func (b *Sandbox) started(p *proc, m wire.Ready) error {
 	}
 	b.failures, b.startErr = 0, nil
 	p.niceness = 0 // a launcher may have had threads that nobody saw
+	p.quicken()
 	if !p.trusted {
 		b.learn(m)
+		b.timed(p)
 	}
 	b.log.Debug("code execution: worker ready", "pid", p.pid, "languages", m.Languages, "load", m.Load)
 	b.maintain()
 	b.change()
 	return nil
+}
+
+// timed notes how slow the start of p was. Processor time tells a start that
+// compiles from one on a machine with much else to do. b.mu is held.
+func (b *Sandbox) timed(p *proc) {
+	took, ok := processorTime(p.pid)
+	if !ok {
+		took = time.Since(p.begun)
+	}
+	if took < b.tune.slow {
+		b.slow = 0
+		return
+	}
+	if b.slow++; b.slow == 2 {
+		b.log.Warn("code execution: each worker takes long to start, as if it compiled the guests; is the directory of compiled ones damaged, or not to be written?", "cpu", took)
+	}
+}
+
+// preparing is Stats.Preparing. b.mu is held.
+func (b *Sandbox) preparing(now time.Time) time.Duration {
+	var longest time.Duration
+	for p := range b.procs {
+		switch {
+		case p.trusted || p.killed:
+		case p.ready:
+			return 0
+		default:
+			longest = max(longest, now.Sub(p.begun))
+		}
+	}
+	return longest
 }
 
 // left is called when a worker says that it has nothing of a session any more.
@@ -255,9 +289,18 @@ func (b *Sandbox) place(ctx context.Context, s *Session) error {
 		}
 		b.mu.Lock()
 		if ctx.Err() != nil {
-			return reason(ctx)
+			return b.late(ctx)
 		}
 	}
+}
+
+// late is why a program whose ctx is done has no worker. b.mu is held.
+func (b *Sandbox) late(ctx context.Context) error {
+	why := reason(ctx)
+	if d := b.preparing(time.Now()); d > 0 && errors.Is(why, ErrBusy) {
+		return fmt.Errorf("%w; it starts since %s: %w", ErrPreparing, d.Round(time.Millisecond), why)
+	}
+	return why
 }
 
 // room sees to it that a worker will be there for somebody who has none. It

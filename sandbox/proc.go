@@ -21,6 +21,7 @@ type proc struct {
 	quit    chan struct{} // closed when it is to end
 	turn    *ticket       // of its start; nil for one that is trusted
 
+	begun  time.Time // when its process was started, or else its life
 	cmd    *exec.Cmd // nil until it is started
 	pid    int
 	out    *wire.Sender
@@ -105,7 +106,7 @@ func (p *proc) serve() error {
 		cmd.WaitDelay = time.Second
 	}
 	b.mu.Lock()
-	p.cmd, p.pid, p.conn, p.out = cmd, cmd.Process.Pid, conn, wire.NewSender(conn)
+	p.begun, p.cmd, p.pid, p.conn, p.out = time.Now(), cmd, cmd.Process.Pid, conn, wire.NewSender(conn)
 	killed := p.killed
 	if killed {
 		p.end()

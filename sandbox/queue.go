@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -41,20 +42,24 @@ type ticket struct {
 	left    bool
 }
 
-// join takes a place. It fails with ErrBusy when there is none.
+// join takes a place. It fails with ErrBusy when there is none, with ErrShare
+// when there is one for others.
 func (q *queue) join(who string) (*ticket, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waiting >= q.most || q.each[who] >= q.mostEach {
-		return nil, ErrBusy
+	switch {
+	case q.waiting >= q.most:
+		return nil, fmt.Errorf("%w; %d wait", ErrBusy, q.waiting)
+	case q.each[who] >= q.mostEach:
+		return nil, fmt.Errorf("%w; %d of its programs wait", ErrShare, q.each[who])
 	}
-	q.come(who)
+	q.count(who, 1)
 	return &ticket{q: q, who: who, turn: make(chan struct{})}, nil
 }
 
-// start takes the place of a worker that starts, beside the programs that wait
-// and before as many of them as any principal's: it takes as much of a processor
-// as they do.
+// start is the ticket of a worker that starts. It takes as much of a processor
+// as a program, so it waits for a turn like one, as if all starts were one more
+// principal's; it needs no place, and is not counted among the programs.
 func (q *queue) start() *ticket { return &ticket{q: q, turn: make(chan struct{})} }
 
 // await returns when the program may run. It fails when ctx is done, with the
@@ -115,7 +120,7 @@ func (q *queue) next() {
 			delete(q.lines, who)
 		}
 		q.free--
-		q.gone(who)
+		q.count(who, -1)
 		t.running = true
 		close(t.turn)
 	}
@@ -132,26 +137,18 @@ func (t *ticket) sleep() {
 	}
 	t.running, t.turn = false, make(chan struct{})
 	q.free++
-	q.come(t.who)
+	q.count(t.who, 1)
 	q.next()
 }
 
-// come counts one of who's that waits; a start is nobody's. q.mu is held.
-func (q *queue) come(who string) {
+// count notes that n more of who's programs wait; a start is nobody's. q.mu is
+// held.
+func (q *queue) count(who string, n int) {
 	if who == "" {
 		return
 	}
-	q.waiting++
-	q.each[who]++
-}
-
-// gone counts one of who's that no longer waits. q.mu is held.
-func (q *queue) gone(who string) {
-	if who == "" {
-		return
-	}
-	q.waiting--
-	if q.each[who]--; q.each[who] == 0 {
+	q.waiting += n
+	if q.each[who] += n; q.each[who] == 0 {
 		delete(q.each, who)
 	}
 }
@@ -170,7 +167,7 @@ func (t *ticket) leave() {
 		q.next()
 		return
 	}
-	q.gone(t.who)
+	q.count(t.who, -1)
 	line := q.lines[t.who]
 	i := slices.Index(line, t)
 	switch {

@@ -70,12 +70,12 @@ func TestQueueTakesTurns(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	q := newQueue(1, 3)
 	a := join(t, q, "alice")
-	if _, err := q.join("alice"); !errors.Is(err, ErrBusy) {
+	if _, err := q.join("alice"); !errors.Is(err, ErrShare) || !errors.Is(err, ErrBusy) {
 		t.Errorf("more than half of it for one: %v", err)
 	}
 	join(t, q, "bob")
 	join(t, q, "carol")
-	if _, err := q.join("dave"); !errors.Is(err, ErrBusy) {
+	if _, err := q.join("dave"); !errors.Is(err, ErrBusy) || errors.Is(err, ErrShare) {
 		t.Errorf("more than all of it: %v", err)
 	}
 	a.leave()

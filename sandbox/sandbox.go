@@ -12,6 +12,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -34,6 +35,12 @@ var (
 	// ErrBusy says that the program was not run since too many others wait, or
 	// since its turn did not come within Limits.Wait. It may be tried again.
 	ErrBusy = errors.New("code execution is busy: too many programs are waiting; try again later")
+	// ErrShare is the ErrBusy of a principal who has a program wait for each
+	// place that one may have, while there is room for others.
+	ErrShare = fmt.Errorf("%w: this user has all the places that one may have", ErrBusy)
+	// ErrPreparing is the ErrBusy of a program for which no worker was ready in
+	// time: the guests are being compiled, or the machine is slow to start one.
+	ErrPreparing = fmt.Errorf("%w: no process that runs them is ready yet", ErrBusy)
 	// ErrWorker says that no worker process could be started. The text says why.
 	ErrWorker = errors.New("code execution cannot start a worker process")
 	// ErrClosed says that the Session or the Sandbox was closed.

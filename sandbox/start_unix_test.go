@@ -68,6 +68,12 @@ func TestNoTurnInTime(t *testing.T) {
 	t.Run("a worker", func(t *testing.T) {
 		b := box(t, func(c *Config, _ *tuning) { c.Start, c.Limits.Wait = startAs("silent"), time.Millisecond })
 		refused(t, open(t, b, "alice"))
+		if _, err := open(t, b, "bob").Exec(t.Context(), Program{Language: Shell}); !errors.Is(err, ErrPreparing) {
+			t.Errorf("%v, want ErrPreparing", err)
+		}
+		if st := b.Stats(); st.Preparing <= 0 {
+			t.Errorf("nothing is said to be on its way: %+v", st)
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.waiting != 0 {
@@ -88,6 +94,9 @@ func TestNoTurnInTime(t *testing.T) {
 	until(t, b, "a program that runs", func() bool { return len(alice.at.calls) > 0 })
 	alice.wait, bob.wait = time.Millisecond, time.Millisecond
 	t.Run("another principal's program", func(t *testing.T) { refused(t, bob) })
+	if _, err := bob.Exec(t.Context(), Program{Language: Shell}); errors.Is(err, ErrPreparing) || b.Stats().Preparing != 0 {
+		t.Errorf("with workers that are ready: %v", err)
+	}
 	t.Run("the session's own program", func(t *testing.T) { refused(t, alice) })
 	bob.wait = time.Hour
 	cancel()
@@ -96,6 +105,24 @@ func TestNoTurnInTime(t *testing.T) {
 		t.Errorf("afterwards: %+v", r)
 	}
 	allLeft(t, b, 1)
+}
+
+// A second slow start in a row is told, one is not; a quick one ends it.
+func TestSlowStarts(t *testing.T) {
+	b := box(t, func(_ *Config, tune *tuning) { tune.slow = 0 })
+	until(t, b, "a worker", func() bool { return b.slow > 0 })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &proc{pid: os.Getpid()} // used some time
+	began := b.slow
+	b.timed(p)
+	if b.slow != began+1 {
+		t.Errorf("%d slow starts, want %d", b.slow, began+1)
+	}
+	b.tune.slow = time.Hour
+	if b.timed(p); b.slow != 0 {
+		t.Errorf("%d slow starts after a quick one", b.slow)
+	}
 }
 
 // damage makes a copy of the guests in which that of python has a file of its

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,11 +99,12 @@ func TestNotes(t *testing.T) {
 		want  []string
 	}{
 		{"claude", Token{}, existing, []string{"ANTHROPIC_API_KEY is set in your environment", "No token is kept: set SALLYPORT_TOKEN"}},
-		{"gemini", Token{Command: "pass x"}, nil, []string{"takes no helper command", "Folder trust is switched off", "GEMINI_MODEL is set in your environment"}},
-		{"gemini", Token{Text: "t"}, map[string]string{".gemini/settings.json": `{"security":{"folderTrust":{"enabled":true}}}`}, []string{"which was left so"}},
+		{"gemini", Token{Command: "pass x"}, nil, []string{"takes no helper command", "only in folders that you trust", "--trust-folders", "GEMINI_MODEL is set in your environment"}},
+		{"gemini", Token{Text: "t"}, map[string]string{".gemini/settings.json": `{"security":{"folderTrust":{"enabled":true}}}`}, []string{"only in folders that you trust"}},
 		{"qwen", Token{Text: "t"}, nil, []string{"OPENAI_BASE_URL is set"}},
 		{"cursor", Token{Text: "t"}, nil, []string{"http://127.0.0.1:8080/cursor/v1", "Add Custom Model\": m", "reachable from the internet over https"}},
-		{"copilot", Token{Text: "t"}, nil, []string{"export COPILOT_PROVIDER_BASE_URL=http://127.0.0.1:8080/openai/v1", "COPILOT_PROVIDER_API_KEY=$(/opt/bin/sallyport token)", "COPILOT_MODEL=m"}},
+		{"copilot", Token{Text: "t"}, nil, []string{"export COPILOT_PROVIDER_BASE_URL=http://127.0.0.1:8080/openai/v1", "COPILOT_PROVIDER_API_KEY=$(/opt/bin/sallyport token --file ", "/copilot/token)\n", "COPILOT_MODEL=m"}},
+		{"copilot", Token{}, nil, []string{"COPILOT_PROVIDER_API_KEY=$(/opt/bin/sallyport token)\n", "No token is kept: set SALLYPORT_TOKEN"}},
 		{"opencode", Token{Command: "pass x"}, nil, []string{"takes no helper command"}},
 	}
 	for _, tt := range tests {
@@ -122,6 +124,77 @@ func TestNotes(t *testing.T) {
 				t.Errorf("%s: the notes lack %q:\n%s", tt.agent, w, notes)
 			}
 		}
+	}
+}
+
+// Whether folders are trusted is the user's to say: setup leaves it as it is
+// unless it is asked for.
+func TestTrustFolders(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, agent, settings string
+		trust, project        bool
+		want, note, err       string // want is security.folderTrust
+	}{
+		{"nothing said", "gemini", ``, false, false, `{}`, "asks when it is started", ""},
+		{"switched on", "gemini", `{"security":{"folderTrust":{"enabled":true}}}`, false, false, `{"enabled":true}`, "asks when it is started", ""},
+		{"switched off", "gemini", `{"security":{"folderTrust":{"enabled":false}}}`, false, false, `{"enabled":false}`, "", ""},
+		{"asked for", "gemini", ``, true, false, `{"enabled":false}`, "Folder trust is switched off", ""},
+		{"asked for, switched on", "gemini", `{"security":{"folderTrust":{"enabled":true}}}`, true, false, `{"enabled":false}`, "Folder trust is switched off", ""},
+		{"a project", "gemini", ``, false, true, `{}`, "once the folder is trusted", ""},
+		{"asked for, a project", "gemini", ``, true, true, "", "", "leave it out"},
+		{"another agent", "claude", ``, true, false, "", "", "leave it out"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			with := map[string]string{}
+			if tt.settings != "" {
+				with[".gemini/settings.json"] = tt.settings
+			}
+			p := place(t, with)
+			a, _ := Named(tt.agent)
+			s := Setup{Agent: a, Gateway: gateway("m"), Place: p, Project: tt.project, TrustFolders: tt.trust}
+			plan, err := s.Plan()
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("got %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err == nil {
+				err = s.Apply(plan)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := p.Home
+			if tt.project {
+				dir = p.Dir
+			}
+			b, err := os.ReadFile(filepath.Join(dir, ".gemini", "settings.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct {
+				Security struct {
+					FolderTrust map[string]any `json:"folderTrust"`
+				} `json:"security"`
+			}
+			if err := json.Unmarshal(b, &got); err != nil {
+				t.Fatal(err)
+			}
+			trust, err := json.Marshal(got.Security.FolderTrust)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Security.FolderTrust == nil {
+				trust = []byte("{}")
+			}
+			notes := strings.Join(plan.Notes, "\n")
+			if string(trust) != tt.want || !strings.Contains(notes, tt.note) || tt.note == "" && strings.Contains(notes, "trust") {
+				t.Errorf("folderTrust is %s, want %s; the notes, which should have %q:\n%s", trust, tt.want, tt.note, notes)
+			}
+		})
 	}
 }
 

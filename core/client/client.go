@@ -85,6 +85,7 @@ type session struct {
 	place   Place
 	project bool
 	profile string // of Codex
+	trust   bool   // Gemini CLI is to trust every folder
 }
 
 // base is the base URL of the agent's surface.

@@ -20,15 +20,15 @@ func geminiEnv(s *session) [][2]string {
 	}
 }
 
-// geminiFirst are the settings without which Gemini CLI, from 0.61 at the
-// latest, does not begin: it does not choose a key by itself when a base URL
-// is set, and reads its .env only in folders that it trusts.
-func geminiFirst() []Edit {
-	return []Edit{
-		{Path: []string{"security", "auth", "selectedType"}, Value: "gemini-api-key"},
-		{Path: []string{"security", "folderTrust", "enabled"}, Value: false, IfNone: true},
-	}
+// geminiLogin is the setting without which Gemini CLI, from 0.61 at the latest,
+// does not begin: it does not choose a key by itself when a base URL is set.
+func geminiLogin() Edit {
+	return Edit{Path: []string{"security", "auth", "selectedType"}, Value: "gemini-api-key"}
 }
+
+// folderTrust is the setting that has Gemini CLI ask whether to trust a folder.
+// It reads its .env only in folders that it trusts.
+var folderTrust = []string{"security", "folderTrust", "enabled"}
 
 func setupGemini(s *session) (Plan, error) {
 	dir := geminiDir(s.place)
@@ -41,7 +41,7 @@ func setupGemini(s *session) (Plan, error) {
 	}
 	p := Plan{Try: "gemini"}
 	if s.project {
-		settings.Edits = geminiFirst()[:1] // whether a folder is trusted is not the folder's to say
+		settings.Edits = []Edit{geminiLogin()}
 		p.Notes = append(p.Notes, "The files hold no token: set GEMINI_API_KEY to it where Gemini CLI is started. They count once the folder is trusted.")
 	} else {
 		token, err := s.gateway.Token.text()
@@ -53,11 +53,12 @@ func setupGemini(s *session) (Plan, error) {
 		} else {
 			p.Notes = append(p.Notes, "No token was written, and Gemini CLI takes no helper command: set GEMINI_API_KEY to it where it is started, or start it with `sallyport launch gemini`.")
 		}
-		settings.Edits = geminiFirst()
-		if v, ok := geminiTrust(settings.Path); ok && v {
-			p.Notes = append(p.Notes, "You have folder trust switched on, which was left so: Gemini CLI reads "+env.Path+" only in folders that it trusts. It asks when it is started; for scripts set GEMINI_CLI_TRUST_WORKSPACE=true.")
-		} else if !ok {
-			p.Notes = append(p.Notes, "Folder trust is switched off (security.folderTrust.enabled in "+settings.Path+"): with it Gemini CLI reads "+env.Path+" only in folders that you have told it to trust. Switch it on again if you like to be asked.")
+		settings.Edits = []Edit{geminiLogin()}
+		if s.trust {
+			settings.Edits = append(settings.Edits, Edit{Path: folderTrust, Value: false})
+			p.Notes = append(p.Notes, "Folder trust is switched off in "+settings.Path+": Gemini CLI does not ask any more whether you trust a folder, and reads what lies in it.")
+		} else if asks, said := geminiTrust(settings.Path); asks || !said {
+			p.Notes = append(p.Notes, "Gemini CLI reads "+env.Path+" only in folders that you trust, and asks when it is started in another one. For scripts set GEMINI_CLI_TRUST_WORKSPACE=true; with --trust-folders setup switches the question off.")
 		}
 	}
 	for _, kv := range geminiEnv(s) {
@@ -79,7 +80,7 @@ func geminiTrust(path string) (value, ok bool) {
 	if err != nil {
 		return false, false
 	}
-	v, _ := find(m, []string{"security", "folderTrust", "enabled"})
+	v, _ := find(m, folderTrust)
 	value, ok = v.(bool)
 	return value, ok
 }
@@ -108,7 +109,7 @@ func launchGemini(s *session, args []string) (Launch, error) {
 	if err != nil {
 		return Launch{}, err
 	}
-	first := geminiFirst()[0]
+	first := geminiLogin()
 	if v, _ := find(m, first.Path); v == first.Value {
 		return l, nil
 	}

@@ -54,8 +54,8 @@ func setupCursor(s *session) (Plan, error) {
 	}}, nil
 }
 
-// setupCopilot prints variables: Copilot CLI reads its provider from the
-// environment only.
+// setupCopilot keeps the token and prints variables: Copilot CLI reads its
+// provider from the environment only.
 func setupCopilot(s *session) (Plan, error) {
 	if s.project {
 		return Plan{}, fmt.Errorf("%s has no file of a project for this: leave out --project", s.agent.Title)
@@ -66,8 +66,9 @@ func setupCopilot(s *session) (Plan, error) {
 		}
 		return "  export " + name + "=" + value
 	}
-	key := "$(" + s.helperLine() + ")"
-	return Plan{Notes: []string{
+	line, _, files := s.helper()
+	key := "$(" + line + ")"
+	return Plan{Files: files, Manual: true, Notes: append([]string{
 		"Copilot CLI takes its provider from the environment only. Put this into the profile of your shell:",
 		set("COPILOT_PROVIDER_TYPE", "openai"),
 		set("COPILOT_PROVIDER_BASE_URL", s.base()),
@@ -75,18 +76,5 @@ func setupCopilot(s *session) (Plan, error) {
 		set("COPILOT_PROVIDER_API_KEY", key),
 		set("COPILOT_MODEL", s.gateway.Model),
 		set("COPILOT_OFFLINE", "true"),
-	}, Try: "copilot"}, nil
-}
-
-// helperLine is a command that prints the token, for a shell's profile; no
-// file is written for it.
-func (s *session) helperLine() string {
-	if t := s.gateway.Token; t.Text != "" {
-		copied := *s
-		copied.gateway.Token = Token{}
-		line, _, _ := copied.helper()
-		return line
-	}
-	line, _, _ := s.helper()
-	return line
+	}, s.tokenNote()...), Try: "copilot"}, nil
 }

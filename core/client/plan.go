@@ -16,6 +16,8 @@ type Plan struct {
 	Files []File
 	// Notes are for the user: what was not written and what to do about it.
 	Notes []string
+	// Manual plans are of no effect before the user has done what Notes say.
+	Manual bool
 	// Try is a first command, "" for none.
 	Try string
 }
@@ -36,6 +38,9 @@ type Setup struct {
 	Place   Place
 	Project bool   // write the project's file, which others share, in place of the user's
 	Profile string // write a profile of that name; only Codex has them
+	// TrustFolders switches off that the agent asks whether to trust a folder;
+	// only Gemini CLI is known to read its files in trusted folders alone.
+	TrustFolders bool
 }
 
 // Plan says what is to be written. It reads files and may ask the client its
@@ -52,10 +57,13 @@ func (s Setup) Plan() (Plan, error) {
 			return Plan{}, fmt.Errorf("the profile %q is not made of letters, digits, - and _", s.Profile)
 		}
 	}
+	if s.TrustFolders && (s.Agent.Name != "gemini" || s.Project) {
+		return Plan{}, errors.New("--trust-folders is for the user's own settings of Gemini CLI: leave it out")
+	}
 	if s.Project && s.Gateway.Token.Text != "" {
 		s.Gateway.Token = Token{} // what others share holds no token
 	}
-	return s.Agent.setup(&session{agent: s.Agent, gateway: s.Gateway, place: s.Place, project: s.Project, profile: s.Profile})
+	return s.Agent.setup(&session{agent: s.Agent, gateway: s.Gateway, place: s.Place, project: s.Project, profile: s.Profile, trust: s.TrustFolders})
 }
 
 // tokenFile is where the agent's token is kept when it is given as text.

@@ -214,7 +214,7 @@ func TestTokenIsKept(t *testing.T) {
 					}
 				}
 			}
-			want := map[string]int{"claude": 1, "gemini": 1, "opencode": 1, "qwen": 1}[a.Name]
+			want := map[string]int{"claude": 1, "copilot": 1, "gemini": 1, "opencode": 1, "qwen": 1}[a.Name]
 			if project {
 				want = 0
 			}

@@ -43,7 +43,7 @@ type Config struct {
 	Metrics   string   `yaml:"metrics"`    // host:port of a second listener, for Prometheus: GET /metrics without a token; none if empty
 	PublicURL string   `yaml:"public_url"` // how clients reach the gateway; http://<listen> if empty
 	Data      Data     `yaml:"data"`       // directory, or {log, tables, state}; ./sallyport-data if empty
-	Plugins   []string `yaml:"plugins"`    // directories of plugin programs; bin/plugins beside the binary if empty
+	Plugins   []string `yaml:"plugins"`    // directories of plugin programs, to which OwnPlugins is added; plugins beside the binary if empty
 
 	// Unconfined set to "allow" runs plugins also on a system that cannot
 	// confine them, or not wholly: then a bad plugin reaches what the
@@ -202,6 +202,10 @@ func (c *Config) File() string { return c.file }
 
 // Dir is the directory that relative paths resolve against.
 func (c *Config) Dir() string { return c.dir }
+
+// OwnPlugins is the directory, below the data directory, in which `plugin add`
+// puts what others wrote. The gateway uses it beside those of Plugins.
+func (c *Config) OwnPlugins() string { return filepath.Join(c.Data.Dir, "plugins") }
 
 // Path resolves p against the configuration's directory.
 func (c *Config) Path(p string) string {

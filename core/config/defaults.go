@@ -8,6 +8,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/catalog"
 	"github.com/sallyport-gateway/sallyport/core/router"
 	"github.com/sallyport-gateway/sallyport/core/secret"
+	"github.com/sallyport-gateway/sallyport/core/usage"
 )
 
 // Admin is the administrator of the built-in defaults.
@@ -37,7 +38,7 @@ func Default(dir string) (*Config, error) {
 	c := &Config{
 		Version:   1,
 		Providers: map[string]router.Provider{"demo": {Translator: "demo"}},
-		Models:    map[string]router.Model{"databricks-demo": {Destinations: []router.Destination{{Provider: "demo", Model: "demo"}}}},
+		Models:    map[string]router.Model{"databricks-demo": {Destinations: []router.Destination{{Provider: "demo", Model: "demo", Price: &usage.Price{Input: new(0.0), Output: new(0.0)}}}}}, // rules cost nothing
 		Access:    access.Config{Users: []access.User{{Name: Admin, Admin: true}}},
 		dir:       dir,
 	}

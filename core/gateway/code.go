@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,6 @@ const WorkerCommand = "sandbox-worker"
 type code struct {
 	box     atomic.Pointer[sandbox.Sandbox]
 	missing atomic.Pointer[string] // why there is none, for everybody to read
-	failed  atomic.Bool            // it is built and could not be started
 }
 
 // guests is the directory of the guests.
@@ -88,11 +88,27 @@ func sandboxLanguages(names []string) []sandbox.Language {
 	return all
 }
 
-// CodeExecution says what a gateway of cfg will have of code execution: its
-// languages, and a sentence for the operator about each thing that is missing or
-// of no use. The guests are read and compared with their hashes; no process is
-// started.
-func CodeExecution(cfg *config.Config) (languages, notes []string) {
+// CodeReport is what a gateway will have of code execution.
+type CodeReport struct {
+	Languages []string // in which programs can be run
+	Lost      []string // those that models are offered and cannot have
+	Notes     []string // a sentence for the operator about each thing that is missing, of no use or slow
+}
+
+// CodeExecution says what a gateway of cfg will have of code execution. The
+// guests are read and compared with their hashes; no process is started.
+func CodeExecution(cfg *config.Config) CodeReport {
+	var r CodeReport
+	r.Languages, r.Notes = codeNotes(cfg)
+	for _, l := range wantedLanguages(cfg) {
+		if cfg.CodeExecution.Offer != toolset.OfferNever && !slices.Contains(r.Languages, string(l)) {
+			r.Lost = append(r.Lost, string(l))
+		}
+	}
+	return r
+}
+
+func codeNotes(cfg *config.Config) (languages, notes []string) {
 	whole, broken, err := sandbox.Verify(guests(cfg))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -112,7 +128,10 @@ func CodeExecution(cfg *config.Config) (languages, notes []string) {
 	dir := compiledGuests(cfg)
 	if err := checkCompiled(dir); err != nil {
 		notes = append(notes, fmt.Sprintf("the directory of compiled guests is of no use, so that models run no programs: %s %v; code_execution.cache names another", dir, err))
-		languages = nil
+		return nil, notes
+	}
+	if err := sandbox.Compiled(guests(cfg), dir); err != nil {
+		notes = append(notes, fmt.Sprintf("after a start programs wait until the guests are compiled, a minute or more: %s: %v; `make build` does that beforehand", dir, err))
 	}
 	return languages, notes
 }
@@ -196,14 +215,13 @@ func (g *Gateway) openCode() {
 		Guests: guests(g.cfg), Cache: compiledGuests(g.cfg), Workers: cfg.Workers, Shared: cfg.Shared, Limits: codeLimits(g.cfg), Start: g.startWorker, Log: g.log,
 	})
 	if errors.Is(err, fs.ErrNotExist) && errors.Is(err, sandbox.ErrNoGuests) {
-		_, notes := CodeExecution(g.cfg)
-		warn(notes...)
-		g.code.missing.Store(new("there are no guests; the gateway's log says where they were looked for"))
+		warn(CodeExecution(g.cfg).Notes...)
+		g.code.missing.Store(new("no program can be run: there are no guests; the log says where they were looked for"))
 		return
 	}
 	if err != nil {
 		g.log.Error("code execution: models run no programs", "error", err)
-		g.code.failed.Store(true)
+		g.code.missing.Store(new("no program can be run: it could not be started; the log says why"))
 		return
 	}
 	g.code.box.Store(box)
@@ -304,43 +322,60 @@ func (g *Gateway) toolCode(cfg *config.Config) toolset.Code {
 	return c
 }
 
-// codeHealth is what /health says of code execution, and of what an
-// administrator should look at.
+// slowCode is after how long /health says that programs wait for the first worker.
+const slowCode = 2 * time.Second
+
+// codeHealth is what /health says of code execution. What models are offered
+// and cannot have is a problem that an administrator should look at.
 func (g *Gateway) codeHealth() (h httpapi.CodeHealth, problems []string) {
-	h.Languages = []string{}
-	if why := g.code.missing.Load(); why != nil {
-		h.Missing = *why
-	}
-	if g.code.failed.Load() {
-		return h, []string{"code execution: programs of models cannot be run; the log says why"}
-	}
-	box := g.code.box.Load()
-	if box == nil {
-		return h, nil
-	}
 	cfg := g.cfg
 	if gen := g.current.Load(); gen != nil {
 		cfg = gen.cfg
 	}
+	h, wrong := g.codeState(cfg)
+	if h.Offer == toolset.OfferNever {
+		return h, nil
+	}
+	for _, w := range wrong {
+		problems = append(problems, "code execution: "+w)
+	}
+	return h, problems
+}
+
+// codeState says what there is of code execution, and what is wrong with it.
+func (g *Gateway) codeState(cfg *config.Config) (h httpapi.CodeHealth, wrong []string) {
+	h.Languages, h.Offer = []string{}, cfg.CodeExecution.Offer
+	if why := g.code.missing.Load(); why != nil {
+		h.Missing = *why
+		return h, []string{*why}
+	}
+	box := g.code.box.Load()
+	if box == nil { // soon
+		return h, nil
+	}
 	there, broken := box.Languages(), box.Broken()
-	var missing []string
 	for _, l := range wantedLanguages(cfg) {
 		switch {
 		case slices.Contains(there, l):
 			h.Languages = append(h.Languages, string(l))
 		case broken[l] != nil:
-			problems = append(problems, fmt.Sprintf("code execution: programs in %s cannot be run: its guest is damaged", l))
+			wrong = append(wrong, fmt.Sprintf("programs in %s cannot be run: its guest is damaged", l))
 		default:
-			missing = append(missing, string(l))
+			wrong = append(wrong, fmt.Sprintf("programs in %s cannot be run: there is no guest for it", l))
 		}
 	}
-	if len(missing) > 0 {
-		h.Missing = "there is no guest for " + strings.Join(missing, " and ")
+	h.Missing = strings.Join(wrong, "; ")
+	now := box.Stats()
+	switch {
+	case now.Fault != nil:
+		wrong = append(wrong, "no program can be run at the moment")
+	case now.SlowStarts > 1:
+		wrong = append(wrong, "each process that runs programs takes long to start, as if it compiled the guests; the log says more")
 	}
-	if box.Stats().Fault != nil {
-		problems = append(problems, "code execution: programs of models cannot be run at the moment")
+	if now.Preparing >= slowCode {
+		h.Preparing = fmt.Sprintf("programs wait for the first process that runs them, on its way for %s; where the guests are not compiled yet, it does that first", now.Preparing.Round(time.Second))
 	}
-	return h, problems
+	return h, wrong
 }
 
 // codeStats is what metrics say of code execution: zeros where there is none.

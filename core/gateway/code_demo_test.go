@@ -11,9 +11,7 @@ import (
 
 // The demo model computes over a declared table in each language when it is
 // asked to, streamed and not.
-func TestDemoComputes(t *testing.T) {
-	t.Parallel()
-	w := codeWorld(t, "")
+func demoComputes(t *testing.T, w *world) {
 	count, sum := map[string]int{}, map[string]int{}
 	reviews := samples.Reviews(samples.Seed)
 	for _, r := range reviews {

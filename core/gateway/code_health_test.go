@@ -45,8 +45,8 @@ func health(t testing.TB, url string) (said struct {
 	Status   string
 	Problems []string
 	Code     struct {
-		Languages []string
-		Missing   string
+		Languages                 []string
+		Offer, Missing, Preparing string
 	} `json:"code_execution"`
 }) {
 	t.Helper()
@@ -116,10 +116,16 @@ func TestDamagedGuests(t *testing.T) {
 	if log := w.Log(); !strings.Contains(log, "a guest is of no use") || !strings.Contains(log, "sql.mem") {
 		t.Error("the log does not name the damaged file")
 	}
-	languages, notes := gateway.CodeExecution(parsed(""))
-	said := strings.Join(notes, "\n")
-	if !slices.Equal(languages, []string{"shell"}) || !strings.Contains(said, "no programs in sql: ") || !strings.Contains(said, "sql.mem") || !strings.Contains(said, "python.mem") || !strings.Contains(said, "programs see no tables") {
-		t.Errorf("doctor says %q: %s", languages, said)
+	if _, err := w.Gateway.Apply(t.Context(), parsed(", offer: never")); err != nil {
+		t.Fatal(err)
+	}
+	if got := health(t, w.URL); got.Status != "ok" || got.Code.Offer != "never" || !slices.Equal(got.Code.Languages, []string{"shell"}) || !strings.Contains(got.Code.Missing, "programs in sql cannot be run") {
+		t.Errorf("with what nobody is offered /health says %+v", got)
+	}
+	report := gateway.CodeExecution(parsed(""))
+	said := strings.Join(report.Notes, "\n")
+	if !slices.Equal(report.Languages, []string{"shell"}) || !slices.Equal(report.Lost, []string{"python", "sql"}) || !strings.Contains(said, "no programs in sql: ") || !strings.Contains(said, "sql.mem") || !strings.Contains(said, "python.mem") || !strings.Contains(said, "programs see no tables") {
+		t.Errorf("doctor says %+v", report)
 	}
 }
 
@@ -144,7 +150,7 @@ func TestCompiledGuestsOfNoUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if languages, notes := gateway.CodeExecution(cfg); languages != nil || len(notes) != 1 || !strings.Contains(notes[0], filepath.Join(dir, "file")+" is not a directory") {
-		t.Errorf("doctor says %q %q", languages, notes)
+	if r := gateway.CodeExecution(cfg); r.Languages != nil || len(r.Lost) != 3 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], filepath.Join(dir, "file")+" is not a directory") {
+		t.Errorf("doctor says %+v", r)
 	}
 }

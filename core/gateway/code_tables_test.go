@@ -1,8 +1,11 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,8 +20,8 @@ func TestProgramsOverTablesOfAnyName(t *testing.T) {
 	t.Parallel()
 	up := upstream.OpenAI(t, "sk-model")
 	text, dir := openaiOnly(t, up, "sk-model")
-	const location = ": {location: ./samples/reviews.parquet}"
-	var others string // SQLite attaches no more than ten files by itself
+	const location = ": {location: ./samples/stores.jsonl}" // small, as there are many
+	var others string                                       // SQLite attaches no more than ten files by itself
 	for i := range 34 {
 		others += fmt.Sprintf(", t%d: {location: ./samples/stores.jsonl}", i)
 	}
@@ -40,13 +43,17 @@ func TestProgramsOverTablesOfAnyName(t *testing.T) {
 		declared = append(declared, object{"type": "table", "table": object{"name": name}})
 	}
 	request := object{"model": gpt, "input": "Compute.", "tools": declared}
-	n := len(samples.Reviews(samples.Seed))
+	stores, err := os.ReadFile(filepath.Join(dir, "samples", samples.StoresFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := bytes.Count(stores, []byte("\n"))
 	there, far := names[:len(names)-1], names[len(names)-1]
 	calls := []upstream.Call{run(pythonExec, "[len(tables[name]) for name in sorted(tables)]"), run(shellExec, "cat /data/*.csv | wc -l | tr -d ' '")}
 	for _, name := range there {
-		calls = append(calls, run(sqlExec, "SELECT count(*) FROM "+`"`+strings.ReplaceAll(name, ".", `"."`)+`"`), run(sqlExec, fmt.Sprintf("SELECT count(r.stars) FROM %s AS r", name)))
+		calls = append(calls, run(sqlExec, "SELECT count(*) FROM "+`"`+strings.ReplaceAll(name, ".", `"."`)+`"`), run(sqlExec, fmt.Sprintf("SELECT count(r.country) FROM %s AS r", name)))
 	}
-	calls[len(calls)-1] = run(sqlExec, `SELECT count("sqlite_log".stars) FROM main.sales.sqlite_log`)
+	calls[len(calls)-1] = run(sqlExec, `SELECT count("sqlite_log".country) FROM main.sales.sqlite_log`)
 	got := w.programs(t, request, calls...)
 	counts := strings.TrimSuffix(strings.Repeat(fmt.Sprintf("%d, ", n), len(there)), ", ")
 	if got[0].text() != "["+counts+"]\n" || got[1].text() != fmt.Sprintf("%d\n", len(there)*(n+1)) {

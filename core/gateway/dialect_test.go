@@ -15,9 +15,7 @@ import (
 // Every output dialect over every provider: reasoning, text, parallel calls of
 // the table, then a call of the client. The history that a client echoes in
 // one dialect goes on in any other.
-func TestDialects(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, samples.Seed)
+func everyDialect(t *testing.T, w *world) {
 	for _, model := range []string{gpt, chat, claude, google} {
 		var input []any
 		for i, d := range append(render.Dialects, render.Dialects...) {
@@ -67,9 +65,7 @@ func TestDialects(t *testing.T) {
 }
 
 // Whatever makes a model stop is said in the one way that clients know.
-func TestStopReasons(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, samples.Seed)
+func stopReasons(t *testing.T, w *world) {
 	for _, model := range []string{gpt, chat, claude, google} {
 		for _, stream := range []bool{false, true} {
 			ask := func(turn upstream.Turn) answer {

@@ -3,10 +3,13 @@ package gateway_test
 import (
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 	"github.com/sallyport-gateway/sallyport/examples/samples"
@@ -38,10 +41,48 @@ catalog: {main: {sales: {tables: {
 func sampleDir(t testing.TB, seed uint64) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := samples.Write(filepath.Join(dir, "samples"), seed); err != nil {
+	writeSamples(t, dir, seed)
+	return dir
+}
+
+// sampleFiles are the files of the sample tables by their seed. They are made
+// once: most tests begin with them.
+var sampleFiles struct {
+	sync.Mutex
+	of map[uint64]fstest.MapFS
+}
+
+// writeSamples puts the sample tables into samples below dir.
+func writeSamples(t testing.TB, dir string, seed uint64) {
+	t.Helper()
+	sampleFiles.Lock()
+	defer sampleFiles.Unlock()
+	to := filepath.Join(dir, "samples")
+	if files, ok := sampleFiles.of[seed]; ok {
+		if err := os.CopyFS(to, files); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if err := samples.Write(to, seed); err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	written, err := os.ReadDir(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := fstest.MapFS{}
+	for _, f := range written {
+		data, err := os.ReadFile(filepath.Join(to, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[f.Name()] = &fstest.MapFile{Data: data, Mode: 0o644}
+	}
+	if sampleFiles.of == nil {
+		sampleFiles.of = map[uint64]fstest.MapFS{}
+	}
+	sampleFiles.of[seed] = files
 }
 
 const ask = `{"model":"databricks-demo","input":"How many reviews are there?","tools":[{"type":"table","table":{"name":"main.sales.reviews"}}]}`

@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"sdk/...":                         {"sdk/..."},
 	"plugins/...":                     {"sdk/..."},
 	"examples/...":                    {"sdk/...", "core/gatewaytest", "examples/..."},
-	"sandbox":                         {"sandbox/internal/..."},
+	"sandbox":                         {"sandbox/internal/manifest", "sandbox/internal/wire"}, // and no WebAssembly
 	"sandbox/worker":                  {"sandbox/internal/..."},
 	"sandbox/internal/...":            {"sandbox/internal/..."},
 	"sandbox/internal/toy":            {"sandbox/guests/fetch"}, // a kit of tests, kept in the cache of guests
@@ -40,7 +40,8 @@ var mayImport = map[string][]string{
 	"core/settings":                   {"core/spelling"},
 	"core/sqlapi":                     {"core/catalog", "core/access", "core/secret", "sdk/..."},
 	"core/usage":                      {"core/tables", "core/ledger", "core/delta", "core/secret", "sdk/..."},
-	"core/usage/usagetest":            {"core/usage", "core/tables", "core/ledger", "core/delta", "core/store", "sdk/..."},
+	"core/store/storetest":            {"core/store"},
+	"core/usage/usagetest":            {"core/usage", "core/tables", "core/ledger", "core/delta", "core/store", "core/store/storetest", "sdk/..."},
 	"core/tables":                     {"core/ledger", "core/delta", "core/store"},
 	"core/backup":                     {"core/ledger", "core/delta", "core/store", "core/secret"},
 	"core/catalog":                    {"core/spelling", "core/access", "core/delta", "core/secret", "sdk/..."},

@@ -84,10 +84,9 @@ var translators = map[string]string{gpt: "openai", chat: "openai", claude: "anth
 // terminal event; before, a fresh process takes over.
 func TestKilledTranslator(t *testing.T) {
 	t.Parallel()
-	for _, model := range []string{gpt, chat, claude, google} {
+	w := newWorld(t, samples.Seed)
+	for _, model := range []string{gpt, claude, google, chat} {
 		t.Run(model, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, samples.Seed)
 			up := w.upstream(model)
 			works := func(what string) {
 				t.Helper()

@@ -29,12 +29,21 @@ func guarded(t *testing.T) *world {
 	)
 }
 
+// What a caller may not read stays unread, whoever asks and however.
+func TestGuardedTables(t *testing.T) {
+	t.Parallel()
+	w := guarded(t)
+	t.Run("without SELECT", func(t *testing.T) { noSelectIsRefused(t, w) }) // the first: no model is called
+	t.Run("hostile SQL", func(t *testing.T) { hostileSQL(t, w) })
+	t.Run("hostile Delta", func(t *testing.T) { hostileDelta(t, w) })
+}
+
 // actionable is what a model can do something about.
 var actionable = regexp.MustCompile(`is not declared in this request\. Declared tables: main\.sales\.reviews|is not available here; |Only a SELECT statement can run here|Only one statement at a time`)
 
-func TestNoSelectIsRefusedBeforeAnyModelCall(t *testing.T) {
-	t.Parallel()
-	w := guarded(t)
+// The refusal names the table and the privilege, and comes before any model
+// call.
+func noSelectIsRefused(t *testing.T, w *world) {
 	bob := w.Token("bob@example.com")
 	refusal := func(token, table string) string {
 		t.Helper()
@@ -87,9 +96,7 @@ func TestModelNeedsExecute(t *testing.T) {
 
 // SQL that reaches for more than the declared table fails inside the loop with
 // words for the model, and reads nothing.
-func TestHostileSQL(t *testing.T) {
-	t.Parallel()
-	w := guarded(t)
+func hostileSQL(t *testing.T, w *world) {
 	hidden := filepath.Join(w.dir, "hidden.csv")
 	write(t, hidden, "a,b\n"+canary+",1\n")
 	out := filepath.Join(w.dir, "out.csv")
@@ -166,9 +173,7 @@ func TestHostileSQL(t *testing.T) {
 
 // A Delta table whose log leads out of its directory is not read, and the
 // model is told.
-func TestHostileDelta(t *testing.T) {
-	t.Parallel()
-	w := guarded(t)
+func hostileDelta(t *testing.T, w *world) {
 	data := filepath.Join(w.dir, "outside.parquet")
 	orders, err := os.ReadFile(filepath.Join(w.dir, "samples", "orders.parquet"))
 	if err != nil {
@@ -228,9 +233,7 @@ func write(t testing.TB, path, text string) {
 
 // All tool types of the vendor's documentation in one request: one error lists
 // every type that is not served here.
-func TestToolTypes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, samples.Seed)
+func toolTypes(t *testing.T, w *world) {
 	named := func(typ, key string) object {
 		return object{"type": typ, "name": "A tool", "description": "Does things", typ: object{key: "main.sales.reviews"}}
 	}

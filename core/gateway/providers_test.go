@@ -61,24 +61,47 @@ func holds(result string, want float64) bool {
 	return false
 }
 
+// What holds of every provider, in one world.
+func TestProviders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, samples.Seed)
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, *world)
+	}{
+		{"tool types", toolTypes}, // the first: no model is called
+		{"same request", func(t *testing.T, w *world) { sameRequest(t, w, samples.Seed, false, true) }},
+		{"conversation moves", conversationMoves},
+		{"dialects", everyDialect},
+		{"stop reasons", stopReasons},
+		{"endless loop", endlessLoop},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			for _, up := range []*upstream.Server{w.openai, w.anthropic, w.gemini} {
+				up.Reset()
+			}
+			part.run(t, w)
+		})
+	}
+}
+
+// What the tables hold decides what the answer is.
+func TestSameRequestOtherTables(t *testing.T) {
+	t.Parallel()
+	sameRequest(t, newWorld(t, 7), 7, false)
+}
+
 // One request, unchanged but for the model, over every provider: the table is
 // queried, then a function of the client is called, and the echoed history
 // goes on with the reasoning of each provider still valid.
-func TestSameRequestEveryProvider(t *testing.T) {
-	t.Parallel()
-	for _, seed := range []uint64{samples.Seed, 7} {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, seed)
-			rows := samples.Reviews(seed)
-			for _, model := range []string{gpt, chat, claude, google} {
-				for _, stream := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s stream=%v", model, stream), func(t *testing.T) {
-						conversation(t, w, rows, model, stream)
-					})
-				}
-			}
-		})
+func sameRequest(t *testing.T, w *world, seed uint64, streams ...bool) {
+	rows := samples.Reviews(seed)
+	for _, model := range []string{gpt, chat, claude, google} {
+		for _, stream := range streams {
+			t.Run(fmt.Sprintf("%s stream=%v", model, stream), func(t *testing.T) {
+				conversation(t, w, rows, model, stream)
+			})
+		}
 	}
 }
 
@@ -147,9 +170,7 @@ func conversation(t *testing.T, w *world, rows []samples.Review, model string, s
 }
 
 // A conversation moves between the providers with every turn.
-func TestConversationMoves(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, samples.Seed)
+func conversationMoves(t *testing.T, w *world) {
 	for _, stream := range []bool{false, true} {
 		t.Run(fmt.Sprint("stream=", stream), func(t *testing.T) {
 			input := []any{user("Look at the reviews.")}

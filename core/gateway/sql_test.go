@@ -344,9 +344,7 @@ func TestControlSocketReadsAsTheOperator(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { os.RemoveAll(dir) })
-			if err := samples.Write(filepath.Join(dir, "samples"), samples.Seed); err != nil {
-				t.Fatal(err)
-			}
+			writeSamples(t, dir, samples.Seed)
 			g := gatewaytest.Start(t, text, dir)
 			if err := g.ServeControl(t.Context()); err != nil {
 				t.Fatal(err)

@@ -48,10 +48,9 @@ func TestUpstreamFaults(t *testing.T) {
 		{"bad request", upstream.Turn{Status: 400}, refuses, refuses, 400, "upstream_invalid"},
 		{"key refused", upstream.Turn{Status: 401}, refuses, refuses, 502, "upstream_auth"},
 	}
-	for _, model := range []string{gpt, chat, claude, google} {
+	w := newWorld(t, samples.Seed)
+	for _, model := range []string{claude, google, gpt, chat} {
 		t.Run(model, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, samples.Seed)
 			up := w.upstream(model)
 			if model == claude { // whose fallback is OpenAI
 				w.openai.Repeat(upstream.Turn{Text: fallback})
@@ -145,9 +144,7 @@ func TestUpstreamHangs(t *testing.T) {
 }
 
 // A model that calls the table for ever is stopped after the last turn.
-func TestEndlessLoop(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, samples.Seed)
+func endlessLoop(t *testing.T, w *world) {
 	w.gemini.Repeat(upstream.Turn{Calls: []upstream.Call{sql("SELECT 1 AS one")}})
 	for _, stream := range []bool{false, true} {
 		before := len(w.gemini.Requests())

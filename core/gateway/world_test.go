@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest/upstream"
 	"github.com/sallyport-gateway/sallyport/core/supervisor/lint"
@@ -45,6 +46,7 @@ type world struct {
 	secrets                   canaries
 	token                     string // alice's
 	dir                       string
+	text                      string // the configuration
 }
 
 const (
@@ -98,10 +100,23 @@ func newWorld(t testing.TB, seed uint64, edits ...string) *world {
 		}
 		text = strings.ReplaceAll(text, edits[i], edits[i+1])
 	}
-	w.Gateway = gatewaytest.Start(t, text, w.dir)
+	w.Gateway, w.text = gatewaytest.Start(t, text, w.dir), text
 	w.token = w.secrets.alice
 	t.Cleanup(func() { w.checkSecrets(t) })
 	return w
+}
+
+// apply puts the configuration in the place of the current one.
+func (w *world) apply(t testing.TB) {
+	t.Helper()
+	cfg, err := config.Parse([]byte(w.text), w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Plugins, cfg.Launcher, cfg.Worker = []string{gatewaytest.Plugins(t)}, gatewaytest.Launcher(t), gatewaytest.Program(t)
+	if _, err := w.Apply(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // checkSecrets holds the log against the secrets.

@@ -29,7 +29,7 @@ type site struct {
 func newSite(t *testing.T, dir, more string) *site {
 	t.Helper()
 	s := &site{providers: newProviders(t), dir: dir}
-	s.file = s.configure(t, dir, more)
+	s.file = s.configure(t, dir, "code_execution: {offer: never}\n"+more) // whose guests are not what is tested
 	s.Process = gatewaytest.Serve(t, s.file)
 	return s
 }

@@ -15,8 +15,10 @@ type Health struct {
 
 // CodeHealth says what there is of code execution.
 type CodeHealth struct {
-	Languages []string `json:"languages"`         // in which models may run programs
-	Missing   string   `json:"missing,omitempty"` // why not in others, for anybody to read; "" if nothing is missing
+	Languages []string `json:"languages"`           // in which programs can be run
+	Offer     string   `json:"offer"`               // when models are offered them: always, with_hosted_tools or never
+	Missing   string   `json:"missing,omitempty"`   // why not others, for anybody to read; "" if nothing is missing
+	Preparing string   `json:"preparing,omitempty"` // that programs wait for the first process that runs them, and since when
 }
 
 // health answers as soon as requests are served. Its status is for machines:

@@ -20,13 +20,17 @@ func (s *Surfaces) misdirected(u *url.URL, only []string, public string) (string
 	likely := nearest(here, segs)
 	if meant := endingIn(likely, segs); len(meant) > 0 {
 		var bases []string
+		at := ""
+		if len(only) > 0 { // the public URL is that of the other address
+			public, at = "", " at this address"
+		}
 		for _, e := range meant {
 			if b := public + e.Base; !slices.Contains(bases, b) {
 				bases = append(bases, b)
 			}
 		}
 		added := strings.TrimPrefix(meant[0].path, meant[0].Base)
-		return fmt.Sprintf("%s The base URL of the client is not right: it adds %s to it by itself, so it must be %s.", nothing, added, strings.Join(bases, " or ")), meant[0].surface
+		return fmt.Sprintf("%s The base URL of the client is not right: it adds %s to it by itself, so it must be %s%s.", nothing, added, strings.Join(bases, " or "), at), meant[0].surface
 	}
 	if len(likely) == 1 && len(here) > 1 {
 		var served []string

@@ -9,14 +9,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/router"
-	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/store/storetest"
 	"github.com/sallyport-gateway/sallyport/core/supervisor"
 	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/core/usage"
@@ -57,9 +56,7 @@ func recorded(t *testing.T) (log *usagetest.Log, url, token string) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	log = usagetest.New(t, Status)
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "state.db"), quiet)
-	must(err)
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t)
 	acc, err := access.New(access.Config{
 		Users:  []access.User{{Name: "alice", Groups: []string{"analysts"}}},
 		Grants: []access.Grant{{To: "analysts", Privileges: []string{"EXECUTE"}, On: "schema system.ai"}},

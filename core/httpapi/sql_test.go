@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,7 +15,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/catalog"
-	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/store/storetest"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
 )
@@ -41,10 +40,7 @@ func (e endless) Query(ctx context.Context, _ engine.Query) iter.Seq2[engine.Bat
 func sqlServer(t *testing.T, e engine.Engine) (url, token string) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "state.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := storetest.Open(t)
 	acc, err := access.New(access.Config{Users: []access.User{{Name: "alice"}}}, db, log)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +57,7 @@ func sqlServer(t *testing.T, e engine.Engine) (url, token string) {
 	srv := httptest.NewServer(a)
 	t.Cleanup(func() {
 		srv.Close()
-		if err := errors.Join(cat.Close(), acc.Close(), db.Close()); err != nil {
+		if err := errors.Join(cat.Close(), acc.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -75,6 +75,8 @@ func TestSurfaceGate(t *testing.T) {
 		{"POST", messages, nobody, ask, nil, 403, `"permission_error"`},
 		{"POST", generate, nobody, `{}`, nil, 403, `"status":"PERMISSION_DENIED"`},
 		{"POST", messages, root, `{"model":"databricks-gtp"}`, nil, 404, `Did you mean`},
+		{"POST", messages, root, `{"model":"nope"}`, nil, 404, `"There is no model nope. You may use`},
+		{"POST", messages, root, `{"model":" system.ai.nope"}`, nil, 404, `"There is no model system.ai.nope. You may use`},
 		{"POST", messages, bob, `{"model":"databricks-gpt","refuse":"thinking is not like that"}`, nil, 400, `"thinking is not like that"`},
 		// Paths and methods.
 		{"GET", messages, bob, "", nil, 405, `"GET is not served at /anthropic/v1/messages; use POST."`},

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,7 +16,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/ratelimit"
 	"github.com/sallyport-gateway/sallyport/core/router"
-	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/store/storetest"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/core/usage/usagetest"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -149,9 +148,7 @@ func newSurfaceWorld(t *testing.T, cfg SurfacesConfig) *surfaceWorld {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	w := &surfaceWorld{t: t, log: usagetest.New(t, Status), seen: make(chan provider.ClientRequest, 100)}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "state.db"), quiet)
-	must(err)
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t)
 	acc, err := access.New(access.Config{
 		Users: []access.User{
 			{Name: "alice", Groups: []string{"analysts", "developers"}}, {Name: "bob", Groups: []string{"analysts"}},

@@ -116,6 +116,10 @@ func TestHandlerOfSomeSurfaces(t *testing.T) {
 			t.Errorf("%s %s tells of a surface that is not here: %s", tt.method, tt.path, body)
 		}
 	}
+	// The gateway's URL is that of its first listener.
+	if _, body := serve(only, "POST", "/v1/chat/completions", w.alice, `{}`); !strings.Contains(body, "so it must be /cursor/v1 at this address.") {
+		t.Errorf("got %s, which does not name the surface's base", body)
+	}
 }
 
 // What plugins and the operator say must fit together.

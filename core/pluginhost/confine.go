@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sallyport-gateway/sallyport/sdk/boot"
 	"github.com/sallyport-gateway/sallyport/sdk/confine"
 )
 
@@ -20,7 +21,9 @@ const (
 	defaultMemory = 1 << 30 // bytes, where the manifest asks for no other
 	addressSpace  = 256 << 30
 	openFiles     = 256
-	threads       = 512
+	// Connections of the gateway to a provider's process, beside its openFiles.
+	dataConns = 4096
+	threads   = 512
 	// A plugin that starts programs hands its limits to them.
 	openFilesPrograms = 1 << 16
 	threadsPrograms   = 4096
@@ -62,6 +65,9 @@ func policy(l Launch, file *os.File) (confine.Policy, error) {
 		MaxFileSize:     -1,
 		MaxOpenFiles:    openFiles,
 		MaxProcesses:    processes(threads),
+	}
+	if l.Kind == boot.Provider {
+		p.MaxOpenFiles += dataConns
 	}
 	if l.Requires.Programs {
 		p.Exec, p.MaxOpenFiles, p.MaxProcesses = true, openFilesPrograms, processes(threadsPrograms)
@@ -110,6 +116,18 @@ func policy(l Launch, file *os.File) (confine.Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// maxConns is how many connections the gateway makes to a provider's process:
+// so many that each end of them finds a descriptor, where the system gives
+// fewer than the process may have too.
+func maxConns() int {
+	const least = 16
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return dataConns
+	}
+	return max(int(min(l.Max, dataConns+openFiles))-openFiles, least)
 }
 
 // processes is RLIMIT_NPROC of a plugin. Root's plugins have a user of their

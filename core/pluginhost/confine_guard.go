@@ -4,15 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
 // What a plugin process may have of things that the kernel counts for all
 // processes of a user together, or not at all.
 const (
-	guardEvery = 250 * time.Millisecond
-	guardClose = 50 * time.Millisecond // for who uses more than half of its memory
-	socketMost = 256                   // entries of its directory
+	guardEvery  = 250 * time.Millisecond
+	guardClose  = 50 * time.Millisecond // for who uses more than half of its memory
+	socketMost  = 256                   // entries of its directory
+	connsLinger = 30 * time.Second      // for which a process may keep its end of a connection that the gateway has closed
 
 	// beyondLimit is what a process may use above its memory: the stack of its
 	// first thread and code that it made are none that the limit counts.
@@ -25,10 +27,33 @@ type usage struct {
 	memory  int64 // bytes that are its own wherever they are, with the tables of its pages
 }
 
+// conns are the gateway's connections to a process, each of which is a
+// descriptor there.
+type conns struct {
+	// most gives the largest number since it was asked for last; nil as long as
+	// there can be none. Guard alone asks.
+	most atomic.Pointer[func() int]
+
+	lately [2]int // the largest of this time of connsLinger, and of the one before
+	since  time.Time
+}
+
+// allowed is how many descriptors a process may have: those that are its own,
+// and one for each connection that there is, or was within connsLinger.
+func (c *conns) allowed(at time.Time) int {
+	if at.Sub(c.since) >= connsLinger {
+		c.lately, c.since = [2]int{0, c.lately[0]}, at
+	}
+	if most := c.most.Load(); most != nil {
+		c.lately[0] = max(c.lately[0], (*most)())
+	}
+	return openFiles + max(c.lately[0], c.lately[1])
+}
+
 // guard ends the process when it floods the machine with threads, the file
-// system with empty files, or the memory with pages that it writes and then
-// declares constant, which the kernel's limit counts no more. It returns when
-// the process is dead.
+// system with empty files, the kernel with sockets and pipes, or the memory with
+// pages that it writes and then declares constant, which the kernel's limit
+// counts no more. It returns when the process is dead.
 func (p *program) guard() {
 	// Landlock knows the directory by its inode, which the kernel forgets when
 	// memory is short and nobody holds it: then the process could not read what
@@ -74,6 +99,12 @@ func (p *program) excess() (used int64, reason string) {
 		return own.memory, fmt.Sprintf("it had %d threads; at most %d are possible", own.threads, threads)
 	}
 	used = own.memory
+	if p.guardFiles {
+		has := filesOf(p.pid) // before the connections are counted: no new one is too many
+		if has > p.conns.allowed(time.Now()) {
+			return used, fmt.Sprintf("it had %d files and sockets open; %d beside the gateway's connections to it are possible", has, openFiles)
+		}
+	}
 	if p.programs {
 		for _, pid := range groupOf(p.pid) {
 			used = max(used, usageOf(pid).memory)

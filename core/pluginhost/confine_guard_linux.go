@@ -36,6 +36,21 @@ func usageOf(pid int) usage {
 	return u
 }
 
+// filesOf is the number of descriptors of process pid, 0 if unknown.
+func filesOf(pid int) int {
+	path := fmt.Sprintf("/proc/%d/fd", pid)
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 { // since Linux 6.2
+		return int(info.Size())
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	return len(names)
+}
+
 // groupOf are the processes of the group of process pid, which none of them can
 // leave.
 func groupOf(pid int) []int {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
 	"github.com/sallyport-gateway/sallyport/sdk/engine"
+	"github.com/sallyport-gateway/sallyport/sdk/pipe"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 	"github.com/sallyport-gateway/sallyport/sdk/tool"
 )
@@ -179,8 +180,8 @@ func describe(ctx context.Context, s *starter, cmd *exec.Cmd, log *slog.Logger) 
 
 	said := newStderrLog(log.With(slog.Bool("describe", true)))
 	var wg sync.WaitGroup
-	wg.Go(func() { eachLine(er, said.line) })
-	out, readErr := io.ReadAll(io.LimitReader(r, describeBytes+1))
+	wg.Go(func() { eachLine(&pipe.Reader{F: er}, said.line) })
+	out, readErr := io.ReadAll(io.LimitReader(&pipe.Reader{F: r}, describeBytes+1))
 	if len(out) > describeBytes {
 		kill()
 	}

@@ -28,10 +28,11 @@ type Config struct {
 	Settings map[string]json.RawMessage // the operator's settings by tool type: a JSON object each. A provider's come with each call
 	RunDir   string                     // parent of the private run directory; "" means the system's directory for temporary files
 
-	StartTimeout time.Duration // from start to handshake; 0 means 10 s
-	DrainTimeout time.Duration // for the calls of a process that is replaced or stopped; 0 means 30 s
-	HealthEvery  time.Duration // between health checks; 0 means 10 s
-	Breaker      Breaker
+	StartTimeout  time.Duration // from start to handshake; 0 means 10 s
+	DrainTimeout  time.Duration // for the calls of a process that is replaced or stopped; 0 means 30 s
+	HealthEvery   time.Duration // between health checks; 0 means 10 s
+	AnswerTimeout time.Duration // for a provider's translator to do something about a request; 0 means 30 s
+	Breaker       Breaker
 
 	Launcher   string          // path of the program that confines a plugin and becomes it: sallyport-confine
 	Unconfined bool            // start plugins also where this system cannot confine them
@@ -51,6 +52,7 @@ type Host struct {
 	run     *runDir
 	starter *starter
 	metrics *metrics
+	conns   int             // to a provider's process at most
 	ctx     context.Context // ends with Close: of the host's own work, not of calls
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // every goroutine of the host
@@ -73,6 +75,7 @@ type Host struct {
 func New(cfg Config, log *slog.Logger) (*Host, error) {
 	cfg.StartTimeout = cmp.Or(cfg.StartTimeout, 10*time.Second)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
+	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, 30*time.Second)
 	cfg.HealthEvery = cmp.Or(cfg.HealthEvery, healthEvery)
 	cfg.Breaker = cfg.Breaker.withDefaults()
 	cfg.UserProcesses = cmp.Or(cfg.UserProcesses, userProcesses)
@@ -90,7 +93,7 @@ func New(cfg Config, log *slog.Logger) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, log: log, run: run, starter: newStarter(), metrics: newMetrics(), slots: make(map[key]*slot)}
+	h := &Host{cfg: cfg, log: log, run: run, starter: newStarter(), metrics: newMetrics(), conns: maxConns(), slots: make(map[key]*slot)}
 	h.options.Store(&options{cfg.Settings, cfg.PerUser})
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	ps, err := h.scan()

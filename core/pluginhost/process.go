@@ -56,10 +56,13 @@ type process struct {
 	tool       tool.Tool        // of a tool
 	engine     engine.Engine    // of an engine
 
-	loaded     *loaded // what it runs
+	patience   time.Duration // with a provider that gives no answer
+	maxConns   int           // to a provider
+	loaded     *loaded       // what it runs
 	closeImage sync.Once
 	calls      gauge       // calls under way, but for a provider's exchanges and dialogues
 	tables     tables      // of an engine: what it may read
+	looking    sync.Mutex  // held while hung looks
 	stopping   atomic.Bool // its end is wanted
 	served     atomic.Bool // a call has succeeded
 }
@@ -87,7 +90,7 @@ func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*proces
 		return nil, fmt.Errorf("plugin %q: directory: %w", p.Name, err)
 	}
 	log := h.logOf(p)
-	proc := &process{name: p.Name, log: log, stats: h.metrics.of(p.slot()), loaded: loaded, dir: dir, started: time.Now()}
+	proc := &process{name: p.Name, log: log, stats: h.metrics.of(p.slot()), patience: h.cfg.AnswerTimeout, maxConns: h.conns, loaded: loaded, dir: dir, started: time.Now()}
 	launch := loaded.launch(Launch{Kind: p.Kind, Name: p.Name, Principal: principal, Requires: p.Requires, Dir: dir})
 	proc.tables = h.tablesFor(p.Kind)
 	launch.Read = append(launch.Read, proc.tables.paths()...)
@@ -110,6 +113,7 @@ func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*proces
 			cmd.Env = append(cmd.Env, boot.EnvHostPID+"="+strconv.Itoa(os.Getpid()))
 			proc.program = newProgram(cmd, h.starter, out)
 			proc.program.memory, proc.program.programs = cmp.Or(p.Requires.Memory, defaultMemory), p.Requires.Programs
+			proc.program.guardFiles = p.Kind == boot.Provider && !p.Requires.Programs // others have openFiles, or hand theirs on
 			abort = context.AfterFunc(h.ctx, func() { proc.program.Kill(context.Background()) })
 			return proc.program, nil
 		},
@@ -184,10 +188,16 @@ func (pr *process) connect(p *plugin) (err error) {
 	}
 	switch p.Kind {
 	case boot.Provider:
-		pr.translator = provider.NewClient(provider.ClientConfig{
+		cfg := provider.ClientConfig{
 			Name: p.Name, Dial: pr.dial(provider.Dialer(pr.conn, pr.program.pid, pr.dir)), Gone: pr.gone,
-			Ended: pr.took(opExchange), Written: pr.took(opDialogue),
-		})
+			Ended: pr.took(opExchange), Written: pr.took(opDialogue), MaxConns: pr.maxConns, Patience: pr.patience, Hung: pr.hung,
+		}
+		if p.dev {
+			cfg.Patience = -1 // a debugger may hold it
+		}
+		pr.translator = provider.NewClient(cfg)
+		most := pr.translator.MostConns
+		pr.program.conns.most.Store(&most)
 	case boot.Tool:
 		pr.tool = tool.NewClient(pr.conn)
 	case boot.Engine:
@@ -300,7 +310,7 @@ func (pr *process) watch(every time.Duration, dev bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), min(every, healthWait))
 		err := pr.ping(ctx)
 		cancel()
-		if err == nil {
+		if err == nil || pr.stopping.Load() { // who stops it gives it a time of its own
 			misses = 0
 			continue
 		}
@@ -316,9 +326,32 @@ func (pr *process) watch(every time.Duration, dev bool) {
 		}
 		pr.log.Warn("plugin does not answer its health check", "misses", misses, "error", err)
 		if misses == healthMisses {
+			pr.program.stderr.blame(fmt.Sprintf("it did not answer %d health checks", misses))
 			pr.program.Kill(context.Background())
 		}
 	}
+}
+
+// hung is called when a request was not answered. It looks whether the process
+// still lets connections in, and ends it when it does not, so that another one
+// takes its place. One that does is held up by that request alone, which has
+// ended: the others go on.
+func (pr *process) hung() {
+	if !pr.looking.TryLock() {
+		return
+	}
+	defer pr.looking.Unlock()
+	end := time.Now().Add(healthWait)
+	ctx, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
+	err := provider.Knock(ctx, pr.conn, pr.program.pid, pr.dir)
+	if err == nil || time.Now().Before(end) { // it lives, or has ended, or the gateway is what is short of something
+		pr.log.Warn("plugin did nothing about a request", "after", pr.patience, "new_connection", err)
+		return
+	}
+	pr.log.Warn("plugin did nothing about a request and lets nobody in", "after", pr.patience, "error", err)
+	pr.program.stderr.blame(fmt.Sprintf("it did nothing about a request for %s, nor let a connection in", pr.patience))
+	pr.program.Kill(context.Background())
 }
 
 // drain waits until nothing is under way, or ctx ends.

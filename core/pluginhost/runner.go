@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/sallyport-gateway/sallyport/sdk/pipe"
 )
 
 // outputGrace is how long the output of a process is read on after its end,
@@ -29,10 +31,12 @@ type program struct {
 	starter *starter
 	stderr  *stderrLog
 	pid     int
-	// What guard holds it to: memory of each process in bytes, 0 for any, and
-	// whether there is more than one.
-	memory   int64
-	programs bool
+	// What guard holds it to: memory of each process in bytes, 0 for any, whether
+	// there is more than one, and whether its descriptors are connections.
+	memory     int64
+	programs   bool
+	guardFiles bool
+	conns      conns
 
 	handshake                *io.PipeReader // the first line of stdout, for go-plugin
 	toHandshake              *io.PipeWriter
@@ -91,7 +95,7 @@ func (p *program) Start(context.Context) error {
 	p.stdoutR, p.errR = outR, errR
 	p.wg.Go(p.readStdout)
 	p.wg.Go(p.guard)
-	p.wg.Go(func() { eachLine(errR, p.stderr.line) })
+	p.wg.Go(func() { eachLine(&pipe.Reader{F: errR}, p.stderr.line) })
 	go p.wait()
 	return nil
 }
@@ -99,7 +103,7 @@ func (p *program) Start(context.Context) error {
 // readStdout hands the first line to go-plugin. Whatever comes later is logged:
 // a full pipe would stop the plugin.
 func (p *program) readStdout() {
-	eachLine(p.stdoutR, func(line string) {
+	eachLine(&pipe.Reader{F: p.stdoutR}, func(line string) {
 		p.mu.Lock()
 		first := !p.hasFirst
 		if first {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/egress"
 	"github.com/sallyport-gateway/sallyport/core/secret"
-	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/store/storetest"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -334,16 +333,11 @@ var (
 
 func newAccess(t testing.TB, grants ...access.Grant) *access.Service {
 	t.Helper()
-	db, err := store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatalf("store: %v", err)
-	}
-	t.Cleanup(func() { db.Close() })
 	acc, err := access.New(access.Config{
 		Users:             []access.User{{Name: "alice", Groups: []string{"analysts"}}, {Name: "mallory"}, {Name: "root", Admin: true}},
 		ServicePrincipals: []access.ServicePrincipal{{Name: "robot", Groups: []string{"analysts"}}},
 		Grants:            grants,
-	}, db, slog.New(slog.DiscardHandler))
+	}, storetest.Open(t), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("access: %v", err)
 	}

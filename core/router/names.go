@@ -102,8 +102,8 @@ func (r *Router) admit(p *access.Principal, name string) (*model, error) {
 	// The answer names what was asked for, never what an alias stands for: an
 	// alias of a hidden model must read like a name nobody has.
 	err := r.acc.Check(p, access.Execute, access.Securable{Kind: access.Model, Name: schema + asked})
-	if err == nil { // a right on the whole schema covers names that do not exist
-		err = apierror.At(apierror.NotFound, "model", "There is no model %q.", schema+asked)
+	if e, ok := errors.AsType[*apierror.Error](err); err == nil || ok && e.Code == apierror.NotFound { // a right on the whole schema covers names that do not exist
+		err = apierror.At(apierror.NotFound, "model", "There is no model %s.", strings.TrimSpace(name))
 	}
 	return nil, r.suggest(p, asked, err)
 }

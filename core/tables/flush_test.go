@@ -225,6 +225,41 @@ func TestTheLedgerIsTrimmed(t *testing.T) {
 	}
 }
 
+// A ledger has room for the largest rows, unless it is said to be one of small
+// segments, and then for four of them.
+func TestRoomOfTheLedger(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		log, segment int64
+		want         string // "" when it is opened
+	}{
+		{0, 0, ""},
+		{minLogBytes, 0, ""},
+		{minLogBytes - 1, 0, "log_bytes: 67108863 is less than 67108864"},
+		{32 << 10, 8 << 10, ""},
+		{32<<10 - 1, 8 << 10, "at least four segments"},
+	} {
+		w := newWorld(t)
+		w.cfg.LogBytes, w.cfg.SegmentBytes, w.cfg.FullWait = tt.log, tt.segment, -1
+		s, err := w.tryOpen()
+		if tt.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("LogBytes %d of segments of %d: error %v, want %q", tt.log, tt.segment, err, tt.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("LogBytes %d of segments of %d: %v", tt.log, tt.segment, err)
+		}
+		if tt.segment == 0 {
+			continue
+		}
+		if _, err := s.Append(t.Context(), tableA, make([]byte, tt.log)); !errors.Is(err, ledger.ErrFull) {
+			t.Errorf("a row of %d bytes in a ledger of as many: %v, want ErrFull", tt.log, err)
+		}
+	}
+}
+
 func TestASecondGatewayIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -150,8 +150,8 @@ func refusal(err error) error {
 }
 
 func (s *Set) ledgerConfig(after uint64) ledger.Config {
-	return ledger.Config{Dir: s.dirs.Log, MaxBytes: s.cfg.LogBytes, MaxRecord: maxRecord,
-		SyncWithin: s.cfg.SyncWithin, After: after, Quarantine: s.cfg.Quarantine, Log: s.out}
+	return ledger.Config{Dir: s.dirs.Log, SegmentBytes: s.cfg.SegmentBytes, MaxBytes: s.cfg.LogBytes, MaxRecord: maxRecord,
+		SyncWithin: s.cfg.SyncWithin, FullWait: s.cfg.FullWait, After: after, Quarantine: s.cfg.Quarantine, Log: s.out}
 }
 
 // begin makes what is missing and starts the goroutines.

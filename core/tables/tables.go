@@ -108,6 +108,13 @@ type Config struct {
 	// Quarantine lets Open go on when a segment of the ledger is damaged; see
 	// ledger.Config.
 	Quarantine bool `yaml:"-"`
+	// SegmentBytes is how large a segment of the ledger grows; 0 means 16 MiB.
+	// With small ones LogBytes may be as little as four of them: room for small
+	// rows only.
+	SegmentBytes int64 `yaml:"-"`
+	// FullWait is how long an append waits for room in a full ledger; 0 means
+	// 5 s, less than 0 not at all.
+	FullWait time.Duration `yaml:"-"`
 	// Kinds are those of tables that no Definition names any more: what the
 	// ledger still holds for them is written while their directory exists.
 	Kinds []*Kind `yaml:"-"`
@@ -138,7 +145,7 @@ func (c Config) Validate() error {
 	check(c.CompactEvery < 0 || c.CompactEvery > 0 && c.CompactEvery < time.Second, "compact_every: %v is less than 1s", c.CompactEvery)
 	check(c.RetentionDays.Usage < -1, "retention_days.usage: %d; write a number of days, or -1 for ever", c.RetentionDays.Usage)
 	check(c.RetentionDays.Payloads < -1, "retention_days.payloads: %d; write a number of days, or -1 for ever", c.RetentionDays.Payloads)
-	check(c.LogBytes != 0 && c.LogBytes < minLogBytes, "log_bytes: %d is less than %d", c.LogBytes, minLogBytes)
+	check(c.LogBytes != 0 && c.LogBytes < minLogBytes && c.SegmentBytes == 0, "log_bytes: %d is less than %d", c.LogBytes, minLogBytes)
 	check(c.SyncWithin > time.Minute, "sync_within: %v is more than 1m", c.SyncWithin)
 	return errors.Join(errs...)
 }

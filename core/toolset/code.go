@@ -300,8 +300,12 @@ func codeError(err error) *apierror.Error {
 		return e
 	}
 	switch {
+	case errors.Is(err, sandbox.ErrPreparing):
+		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: this gateway is still preparing to run programs, which takes up to a few minutes after its start. Try again later, or answer without it.")
+	case errors.Is(err, sandbox.ErrShare):
+		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: this user has too many programs waiting already. Run fewer at once, or try again when some have ended.")
 	case errors.Is(err, sandbox.ErrBusy):
-		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: its turn did not come in time, since others run on this gateway or it is still preparing to run any. Try again, or answer without it.")
+		return apierror.Wrap(apierror.RateLimited, err, "The program was not run: its turn did not come in time, since others run on this gateway. Try again, or answer without it.")
 	case errors.Is(err, sandbox.ErrClosed), errors.Is(err, context.Canceled):
 		return apierror.Wrap(apierror.Canceled, err, "The program was not run: its request is over.")
 	case errors.Is(err, sandbox.ErrNoGuests):

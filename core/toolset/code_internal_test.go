@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sallyport-gateway/sallyport/sandbox"
+	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 )
 
 // What the model sees of a program has the vendor's shape, and is bounded.
@@ -298,4 +299,25 @@ func TestImagesAreMadeOnce(t *testing.T) {
 	}
 	close(end)
 	wg.Wait()
+}
+
+// The model learns whether to try again at once, later, or with fewer programs.
+func TestCodeErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		code apierror.Code
+		want string
+	}{
+		{sandbox.ErrBusy, apierror.RateLimited, "since others run on this gateway"},
+		{fmt.Errorf("%w; 32 of its programs wait", sandbox.ErrShare), apierror.RateLimited, "this user has too many programs waiting already"},
+		{fmt.Errorf("%w: %w", sandbox.ErrPreparing, sandbox.ErrBusy), apierror.RateLimited, "still preparing to run programs"},
+		{sandbox.ErrNoGuests, apierror.Unsupported, "none in this language"},
+		{sandbox.ErrClosed, apierror.Canceled, "its request is over"},
+		{sandbox.ErrWorker, apierror.Unavailable, "Its log tells"},
+	} {
+		if got := codeError(tt.err); got.Code != tt.code || !strings.Contains(got.Message, tt.want) {
+			t.Errorf("%v: %s %q, want %s and %q", tt.err, got.Code, got.Message, tt.code, tt.want)
+		}
+	}
 }

@@ -164,7 +164,9 @@ func (d *desk) setup(url, token, model string) {
 	if out, code := d.run("sallyport", "setup", d.cli.agent, "--url", url, "--token", token, "--model", model); code != 0 {
 		d.t.Fatalf("setup: exit code %d\n%s", code, out)
 	}
-	d.env = append(d.env, "SALLYPORT_TOKEN="+token) // for Codex releases that take it from nowhere else
+	// For Codex releases that take the token from nowhere else, and for Gemini
+	// CLI, which reads its .env in trusted folders alone, as in scripts.
+	d.env = append(d.env, "SALLYPORT_TOKEN="+token, "GEMINI_CLI_TRUST_WORKSPACE=true")
 }
 
 // ask runs the agent with a prompt.

@@ -151,37 +151,56 @@ func (c *child) answer(q request) error {
 
 // query narrows the process to the files of rs, and only then opens them.
 func (c *child) query(q request, rs []relation, names []name) (truncated bool, err error) {
-	files := paths(rs)
-	for _, r := range rs {
-		for _, f := range r.Files {
-			if fi, err := os.Stat(f.Path); err != nil || !fi.Mode().IsRegular() {
-				return false, &viewError{r.name, fmt.Errorf("file %s: %w", f.Path, errors.Join(err, errors.New("not a readable file")))}
-			}
-		}
+	if err := c.enclose(q, rs); err != nil {
+		return false, err
 	}
-	err = c.narrow(confine.Policy{ReadFiles: files, MaxMemory: q.MaxMemory, AllowUnconfined: q.Loose}, &q)
+	sql, err := c.checked(q, names)
 	if err != nil {
 		return false, err
 	}
-	sql := q.SQL
-	if !q.Unchecked {
-		_, p, err := c.parse(q.SQL)
-		if err != nil {
-			return false, err
-		}
-		if sql, err = p.resolve(names); err != nil {
-			return false, err
+	if err := c.offer(q, rs); err != nil {
+		return false, err
+	}
+	return c.run(q, sql)
+}
+
+// enclose narrows the process to the files of rs.
+func (c *child) enclose(q request, rs []relation) error {
+	for _, r := range rs {
+		for _, f := range r.Files {
+			if fi, err := os.Stat(f.Path); err != nil || !fi.Mode().IsRegular() {
+				return &viewError{r.name, fmt.Errorf("file %s: %w", f.Path, errors.Join(err, errors.New("not a readable file")))}
+			}
 		}
 	}
+	return c.narrow(confine.Policy{ReadFiles: paths(rs), MaxMemory: q.MaxMemory, AllowUnconfined: q.Loose}, &q)
+}
+
+// checked is the statement as it is run, over nothing but the relations names.
+func (c *child) checked(q request, names []name) (string, error) {
+	if q.Unchecked {
+		return q.SQL, nil
+	}
+	_, p, err := c.parse(q.SQL)
+	if err != nil {
+		return "", err
+	}
+	return p.resolve(names)
+}
+
+// offer makes the views of rs, and bars everything else.
+func (c *child) offer(q request, rs []relation) error {
 	if err := c.duck.exec(fmt.Sprintf("SET memory_limit = '%dB'", q.MaxMemory*3/4), "SET parquet_metadata_cache = true"); err != nil {
-		return false, err
+		return err
 	}
 	if err := c.duck.views(rs); err != nil {
-		return false, err
+		return err
 	}
-	if err := c.duck.lock(files); err != nil {
-		return false, err
-	}
+	return c.duck.lock(paths(rs))
+}
+
+// run runs sql and sends its rows.
+func (c *child) run(q request, sql string) (truncated bool, err error) {
 	stmt, err := c.duck.prepare(sql)
 	if err != nil {
 		return false, err

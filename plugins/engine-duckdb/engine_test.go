@@ -211,7 +211,7 @@ func TestNothingLeaks(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for range 15 {
+			for range 6 {
 				if got, err := all(t.Context(), e, q); err != nil || rows(got) != "[1000]" {
 					t.Errorf("%s, %v", rows(got), err)
 					return
@@ -222,7 +222,7 @@ func TestNothingLeaks(t *testing.T) {
 	wg.Wait()
 	waitSpare(e)
 	if after := descriptors(t); after > before {
-		t.Errorf("%d descriptors after 60 queries, %d before", after, before)
+		t.Errorf("%d descriptors after 24 queries, %d before", after, before)
 	}
 	e.Close()
 	if left := children(t); len(left) > 0 {

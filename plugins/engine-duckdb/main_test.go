@@ -27,7 +27,14 @@ import (
 // starts itself.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == childArg {
-		os.Exit(childMain())
+		if filepath.Base(os.Args[0]) != seriesName {
+			os.Exit(childMain())
+		}
+		if err := seriesMain(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	if len(os.Args) == 4 && os.Args[1] == bareArg {
 		out, err := bareMain(os.Args[2], os.Args[3])

@@ -13,7 +13,7 @@ import (
 // Every type as a constant, through a child: SQL, its JSON, its type's name.
 func TestTypes(t *testing.T) {
 	t.Parallel()
-	e := testEngine(t, config{})
+	many := newSeries(t)
 	tests := []struct{ sql, json, typ string }{
 		{"true", "true", "BOOLEAN"},
 		{"(-128)::TINYINT", "-128", "TINYINT"},
@@ -89,7 +89,7 @@ func TestTypes(t *testing.T) {
 		if strings.Contains(tt.sql, "INTEGER[2]") || tt.sql == "MAP {}" { // CASE does not take them
 			sql = "SELECT (" + tt.sql + ") AS v"
 		}
-		got, err := all(t.Context(), e, engine.Query{SQL: sql})
+		got, err := many.ask(engine.Query{SQL: sql}, false)
 		if err != nil {
 			t.Errorf("%s: %v", tt.sql, err)
 			continue

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,8 +67,12 @@ func words(it *or.Item) string {
 			b.WriteString(p.Text + "\n")
 		}
 	}
-	return strings.TrimSpace(b.String())
+	return strings.TrimSpace(inserted.ReplaceAllString(b.String(), ""))
 }
+
+// inserted is what programs put into the messages of their users, as in
+// <system-reminder>.
+var inserted = regexp.MustCompile(`(?s)<([a-z]+(?:[-_][a-z]+)+)>.*?</[a-z]+(?:[-_][a-z]+)+>`)
 
 // offered lists the functions that may be called.
 func offered(r *or.Request) []function {

@@ -260,3 +260,44 @@ func TestAggregateWordIsNoFilter(t *testing.T) {
 		}
 	}
 }
+
+// A function is called when the question is for what it is about: its name may
+// be written as it is, and what programs insert, a verb alone, and words deep in
+// a long description ask for nothing.
+func TestFunctionThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	const text = `{"type":"object","properties":{"q":{"type":"string"}},"required":["q"]}`
+	agent := []or.Tool{ // as a coding agent declares them
+		tool("TaskCreate", "Use this tool to create a structured task list for your current coding session.\nIt helps the user see progress. What files are in a directory, which tests fail and why are questions for other tools.", text),
+		tool("TaskList", "Use this tool to list all tasks in the task list.", text),
+		tool("Bash", "Executes a given bash command and returns its output. Hello world is printed by echo.", text),
+		tool("Read", "Reads a file from the local filesystem.", text),
+	}
+	facts := []or.Tool{tool("city_facts__lookup", "Looks up the city_facts of something by its name.", text)}
+	odd := []or.Tool{tool("my_tool__lookup", "Looks up the my_tool of something by its name.", text)}
+	for _, tt := range []struct {
+		ask   string
+		tools []or.Tool
+		want  string // the function, "" for a text
+	}{
+		{"Please look up the city_facts of Oslo.", facts, "city_facts__lookup"},
+		{"Please look up the my_tool of Oslo.", odd, "my_tool__lookup"},
+		{"What are the facts about Oslo?", facts, "city_facts__lookup"},
+		{"Tell me about the cities", facts, "city_facts__lookup"},
+		{"Please look up Oslo.", facts, ""},
+		{"Hello, what can you do?", agent, ""},
+		{"Create a file hello.txt that says hello world", agent, ""},
+		{"Which files are in this directory, and why do the tests fail?", agent, ""},
+		{"Hi\n<system-reminder>\nThe task tools have not been used: consider TaskCreate to create tasks.\n</system-reminder>", agent, ""},
+		{"<system-reminder>\nBash is there.\n</system-reminder>\nHi", agent, ""},
+		{"Create a task: write tests", agent, "TaskCreate"},
+		{"Use TaskList", agent, "TaskList"},
+		{"Read main.go", agent, "Read"},
+		{"Use Bash", agent, "Bash"},
+		{"Create a task. " + strings.Repeat("And then go on. ", maxTokens), agent, ""},
+	} {
+		if got := answer(request(tt.ask, tt.tools...)); got.call != tt.want {
+			t.Errorf("%.80q calls %q, want %q", tt.ask, got.call, tt.want)
+		}
+	}
+}

@@ -48,15 +48,36 @@ var idle = map[string]bool{
 	"system": true, "find": true, "make": true, "into": true, "user": true, "have": true, "about": true, "name": true, "data": true, "list": true,
 }
 
+// acts are words of names that say what is done and not to what: "Create a
+// file" does not ask for TaskCreate.
+var acts = set("add ask change check create delete edit exec execute fetch look lookup open output read remove run search send show start stop update write")
+
 // bestFunction chooses the function whose name and description share the most
-// words with the question: a word of the name, or two of the description.
+// words with the question: a word of the name, or two of the first sentence of
+// its description. Of the name, a word that says what is done counts only
+// beside another, or alone.
 func bestFunction(q question, fs []function) (function, bool) {
 	best, most := function{}, 2 // one word of a description is not enough
+	if q.long {                 // no question of a person's
+		return best, false
+	}
+	said := q.said()
 	for _, f := range fs {
 		if f.table != nil || f.runs() {
 			continue
 		}
-		score := 3*shared(q, nameWords(f.name)) + 2*min(shared(q, nameWords(strings.ToLower(f.description))), 2)
+		things, deeds := f.words()
+		score := 3 * shared(said, things)
+		if score > 0 || len(things) == 0 {
+			score += 3 * shared(said, deeds)
+		}
+		first, _, _ := strings.Cut(f.description+" ", ". ")
+		first, _, _ = strings.Cut(first, "\n")
+		things, _ = apart(nameWords(strings.ToLower(first)))
+		score += 2 * min(shared(said, things), 2)
+		if score > 0 && slices.Contains(q.tokens, strings.ToLower(f.name)) { // it is called by its name
+			score += 10
+		}
 		if score > most {
 			best, most = f, score
 		}
@@ -64,16 +85,45 @@ func bestFunction(q question, fs []function) (function, bool) {
 	return best, best.name != ""
 }
 
-func shared(q question, ws []string) int {
-	n := 0
-	seen := map[string]bool{}
+// words are those of the function's name that say what it is about, and what it
+// does.
+func (f function) words() (things, deeds []string) { return apart(nameWords(f.name)) }
+
+// apart separates the acts from other words that say something.
+func apart(ws []string) (things, deeds []string) {
 	for _, w := range ws {
-		s := stem(w)
-		if len(s) < 3 || idle[w] || idle[s] || seen[s] {
-			continue
+		switch s := stem(w); {
+		case len(s) < 3 || idle[w] || idle[s]:
+		case acts[w] || acts[s]:
+			deeds = append(deeds, s)
+		default:
+			things = append(things, s)
 		}
-		seen[s] = true
-		if slices.ContainsFunc(q.tokens, func(t string) bool { return stem(t) == s }) {
+	}
+	return things, deeds
+}
+
+// said are the words of the question as those of names: "city_facts" is two,
+// and "look up" is "lookup" as well.
+func (q *question) said() map[string]bool {
+	said := map[string]bool{}
+	for i, raw := range q.raw {
+		said[stem(q.tokens[i])] = true
+		for _, w := range nameWords(raw) {
+			said[stem(w)] = true
+		}
+		if i > 0 {
+			said[q.tokens[i-1]+q.tokens[i]] = true
+		}
+	}
+	return said
+}
+
+// shared counts the words that were said, each once.
+func shared(said map[string]bool, ws []string) int {
+	n := 0
+	for i, w := range ws {
+		if said[w] && !slices.Contains(ws[:i], w) {
 			n++
 		}
 	}

@@ -1,20 +1,17 @@
 package guests
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 )
 
 // CompiledDir is the directory, in that of the guests, with their machine code.
@@ -24,18 +21,11 @@ import (
 const CompiledDir = "compiled"
 
 // Compile puts the machine code of dir's guests into CompiledDir, unless it is
-// there, and tells log. What is in it is executed, so nobody else may write
+// there and whole, and tells log. What is in it is executed, so nobody else may write
 // there; a gateway that runs as another user reads it.
 func Compile(ctx context.Context, dir string, log io.Writer) error {
-	manifest, err := os.ReadFile(filepath.Join(dir, engine.ManifestName))
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(manifest)
-	of := []byte(fmt.Sprintf("%s %s %s\n", hex.EncodeToString(sum[:]), engine.WazeroVersion, runtime.GOARCH))
 	to := filepath.Join(dir, CompiledDir)
-	mark := filepath.Join(to, "of")
-	if have, err := os.ReadFile(mark); err == nil && bytes.Equal(have, of) {
+	if manifest.Compiled(dir, to) == nil {
 		return nil
 	}
 	start := time.Now()
@@ -49,7 +39,7 @@ func Compile(ctx context.Context, dir string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(e.Close(ctx), os.WriteFile(filepath.Join(part, "of"), of, 0o644), readable(part), os.RemoveAll(to), os.Rename(part, to)); err != nil {
+	if err := errors.Join(e.Close(ctx), manifest.Mark(dir, part), readable(part), os.RemoveAll(to), os.Rename(part, to)); err != nil {
 		return err
 	}
 	fmt.Fprintf(log, "guests: compiled in %s\n", time.Since(start).Round(time.Second))

@@ -11,6 +11,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/dialogue"
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/guesttest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/session"
 )
 
@@ -103,7 +104,7 @@ func TestVersionsAreTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := engine.ReadManifest(dir)
+	m, err := manifest.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,8 +123,8 @@ func TestVersionsAreTold(t *testing.T) {
 		if len(r.Rows) == 1 {
 			says, _ = r.Rows[0][0].(string)
 		}
-		g := m.Guests[slices.IndexFunc(m.Guests, func(e engine.Entry) bool { return e.Language == tt.language })]
-		i := slices.IndexFunc(g.Sources, func(s engine.Source) bool { return s.Name == tt.work })
+		g := m.Guests[slices.IndexFunc(m.Guests, func(e manifest.Entry) bool { return e.Language == tt.language })]
+		i := slices.IndexFunc(g.Sources, func(s manifest.Source) bool { return s.Name == tt.work })
 		if i < 0 || says == "" || strings.Fields(strings.ReplaceAll(g.Sources[i].Version, ",", " "))[0] != says {
 			t.Errorf("%s in %s is %q, told are %+v", tt.work, tt.language, says, g.Sources)
 		}

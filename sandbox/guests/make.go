@@ -28,7 +28,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/python"
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/shell"
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/sql"
-	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/module"
 )
 
@@ -110,7 +110,7 @@ func (l language) once(ctx context.Context, say func(string, ...any)) (string, e
 	if err != nil {
 		return "", err
 	}
-	key := l.name + "-" + fetch.Digest(l.name, inputs, own, engine.WazeroVersion)[:32]
+	key := l.name + "-" + fetch.Digest(l.name, inputs, own, manifest.Wazero)[:32]
 	return fetch.Once(ctx, key, func(dir string) error {
 		start := time.Now()
 		say("guest %s: building", l.name)
@@ -147,7 +147,7 @@ func (l language) make(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	e := engine.Entry{
+	e := manifest.Entry{
 		Language: l.name, Module: l.name + ".wasm", ModuleSHA256: sum(snap.Module), Image: l.name + ".mem", ImageSHA256: sum(snap.Image),
 		Pages: snap.Pages, Stack: snap.Stack, Interrupt: snap.Interrupt, Features: g.Features,
 	}
@@ -157,13 +157,13 @@ func (l language) make(ctx context.Context, dir string) error {
 	write(e.Module, snap.Module)
 	write(e.Image, snap.Image)
 	for _, p := range slices.Sorted(maps.Keys(files)) {
-		f := engine.File{Path: p, File: path.Base(p), SHA256: sum(files[p])}
+		f := manifest.File{Path: p, File: path.Base(p), SHA256: sum(files[p])}
 		write(f.File, files[p])
 		e.Files = append(e.Files, f)
 	}
 	notice := ""
 	for _, s := range g.Sources {
-		e.Sources = append(e.Sources, engine.Source{Name: s.Name, Version: s.Version, SHA256: s.SHA256, Licence: s.Licence})
+		e.Sources = append(e.Sources, manifest.Source{Name: s.Name, Version: s.Version, SHA256: s.SHA256, Licence: s.Licence})
 		text, err := noticeOf(s)
 		if err != nil {
 			return err
@@ -190,15 +190,15 @@ func install(dir string, made map[string]string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	m := engine.Manifest{Version: 1, Wazero: engine.WazeroVersion, Guests: []engine.Entry{}}
-	keep := map[string]bool{engine.ManifestName: true, noticeName: true}
+	m := manifest.Manifest{Version: 1, Wazero: manifest.Wazero, Guests: []manifest.Entry{}}
+	keep := map[string]bool{manifest.Name: true, noticeName: true}
 	notice := noticeHead
 	for _, name := range slices.Sorted(maps.Keys(made)) {
 		b, err := os.ReadFile(filepath.Join(made[name], entryName))
 		if err != nil {
 			return err
 		}
-		var e engine.Entry
+		var e manifest.Entry
 		if err := json.Unmarshal(b, &e); err != nil {
 			return fmt.Errorf("guest %s: %w", name, err)
 		}
@@ -223,7 +223,7 @@ func install(dir string, made map[string]string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(replace(filepath.Join(dir, noticeName), []byte(notice)), replace(filepath.Join(dir, engine.ManifestName), append(b, '\n'))); err != nil {
+	if err := errors.Join(replace(filepath.Join(dir, noticeName), []byte(notice)), replace(filepath.Join(dir, manifest.Name), append(b, '\n'))); err != nil {
 		return err
 	}
 	return tidy(dir, keep)

@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/guest"
-	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 )
 
 // fake puts a made guest into a directory, as the cache has it.
 func fake(t *testing.T, language, module string) string {
 	t.Helper()
 	dir := t.TempDir()
-	e := engine.Entry{Language: language, Module: language + ".wasm", ModuleSHA256: sum([]byte(module)), Image: language + ".mem", ImageSHA256: sum([]byte("image")), Pages: 1}
+	e := manifest.Entry{Language: language, Module: language + ".wasm", ModuleSHA256: sum([]byte(module)), Image: language + ".mem", ImageSHA256: sum([]byte("image")), Pages: 1}
 	b, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
@@ -43,8 +43,8 @@ func TestInstall(t *testing.T) {
 	if err := install(dir, map[string]string{"sql": sql, "shell": shell}); err != nil {
 		t.Fatal(err)
 	}
-	var m engine.Manifest
-	if err := json.Unmarshal([]byte(read(t, dir, engine.ManifestName)), &m); err != nil || len(m.Guests) != 2 || m.Guests[0].Language != "shell" {
+	var m manifest.Manifest
+	if err := json.Unmarshal([]byte(read(t, dir, manifest.Name)), &m); err != nil || len(m.Guests) != 2 || m.Guests[0].Language != "shell" {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	if n := read(t, dir, noticeName); !strings.Contains(n, "# Guest sql") || !strings.Contains(n, "## work 1") {

@@ -211,8 +211,22 @@ func TestSessionsOfOneConnection(t *testing.T) {
 	p.send(wire.KindInterrupt, 0, 2, nil) // of another call
 	p.send(wire.KindKill, 0, 2, nil)
 	p.send(wire.KindKill, 9, 1, nil) // of no session
-	p.send(wire.KindInterrupt, 0, 1, nil)
-	if r := p.result(0, 1); r.Interrupted != "caller" {
+	// An interrupt does nothing to a program that has not begun yet.
+	answered, sender := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sender)
+		for p.out.Send(wire.KindInterrupt, 0, 1, nil) == nil {
+			select {
+			case <-answered:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	r := p.result(0, 1)
+	close(answered)
+	<-sender
+	if r.Interrupted != "caller" {
 		t.Errorf("interrupted: %+v", r)
 	}
 	p.send(wire.KindExec, 0, 3, sql(endless))

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"os"
 	"strings"
 	"sync"
 
@@ -14,7 +13,7 @@ import (
 )
 
 // readStdout reads the handshake, and what comes after it.
-func (p *process) readStdout(r *os.File) {
+func (p *process) readStdout(r io.Reader) {
 	defer close(p.first)
 	if p.all != nil {
 		io.Copy(p.all, io.LimitReader(r, 2*maxDescribe)) // more is too much anyway

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/sallyport-gateway/sallyport/sdk/boot"
+	"github.com/sallyport-gateway/sallyport/sdk/pipe"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
 )
 
@@ -148,12 +149,13 @@ func (p *process) launch() error {
 	}
 	p.pid = cmd.Process.Pid
 	var wg sync.WaitGroup
-	wg.Go(func() { defer outR.Close(); p.readStdout(outR) })
+	wg.Go(func() { defer outR.Close(); p.readStdout(&pipe.Reader{F: outR}) })
 	wg.Go(func() {
 		defer errR.Close()
+		from := &pipe.Reader{F: errR}
 		buf := make([]byte, 32<<10)
 		for {
-			n, err := errR.Read(buf)
+			n, err := from.Read(buf)
 			p.stderr.add(buf[:n])
 			if err != nil {
 				return
@@ -162,7 +164,8 @@ func (p *process) launch() error {
 	})
 	go func() {
 		_ = cmd.Wait() // how it ended stands in ProcessState
-		// Something it started may still hold the pipes.
+		// Something it started may still hold the pipes; what it wrote itself is
+		// in them by now.
 		cut := time.AfterFunc(200*time.Millisecond, func() {
 			outR.SetReadDeadline(time.Unix(1, 0))
 			errR.SetReadDeadline(time.Unix(1, 0))

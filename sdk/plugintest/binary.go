@@ -18,6 +18,8 @@ type BinaryOptions struct {
 	Dir      string                  // of the golden dialogues; "" means testdata, when it is there
 	Settings json.RawMessage         // the operator's
 	Targets  map[string]http.Handler // answer what a tool fetches, by the target's name
+
+	only []string // conformance.Config.Only, for tests of this package
 }
 
 // Binary checks a finished program, as a process of its own, the way
@@ -25,7 +27,7 @@ type BinaryOptions struct {
 // What Tool and Golden check inside the test's own process is checked again,
 // and beyond it what only a process can do wrong: its handshake, its stdout,
 // its leaks, its end.
-func Binary(t *testing.T, path string, o BinaryOptions) {
+func Binary(t testing.TB, path string, o BinaryOptions) {
 	t.Helper()
 	if o.Dir == "" {
 		if info, err := os.Stat("testdata"); err == nil && info.IsDir() {
@@ -33,7 +35,7 @@ func Binary(t *testing.T, path string, o BinaryOptions) {
 		}
 	}
 	r, err := conformance.Check(t.Context(), conformance.Config{
-		Program: append([]string{path}, o.Args...), Dir: o.Dir, Settings: o.Settings, Targets: o.Targets,
+		Program: append([]string{path}, o.Args...), Dir: o.Dir, Settings: o.Settings, Targets: o.Targets, Only: o.only,
 		Progress: func(check string) { t.Logf("checking: %s", check) },
 	})
 	if err != nil {

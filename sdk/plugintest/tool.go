@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 
@@ -22,6 +23,8 @@ import (
 type ToolOptions struct {
 	Manifest tool.Manifest // what the plugin's main passes to Serve
 	Dir      string        // of the golden dialogues; "" means testdata
+
+	only []string // names of toolRules to check, for tests of this package; nil means all
 }
 
 // Tool checks a tool behind gRPC. The dialogues of o.Dir are *.txtar files:
@@ -59,12 +62,11 @@ func Tool(t testing.TB, impl tool.Tool, o ToolOptions) {
 	checks := &toolChecks{client: client, watched: w}
 	for _, d := range ds {
 		if len(d.Functions) > 0 {
-			run(t, d.archive.Name()+"/functions", func(t testing.TB) { checks.functions(t, d) })
-			run(t, d.archive.Name()+"/concurrent", func(t testing.TB) { checks.concurrent(t, d) })
-			run(t, d.archive.Name()+"/canceled", func(t testing.TB) { checks.canceled(t, d) })
-			run(t, d.archive.Name()+"/large", func(t testing.TB) { checks.large(t, d) })
-			run(t, d.archive.Name()+"/bad arguments", func(t testing.TB) { checks.badArguments(t, d) })
-			run(t, d.archive.Name()+"/host errors", func(t testing.TB) { checks.hostErrors(t, d) })
+			for _, r := range toolRules {
+				if o.only == nil || slices.Contains(o.only, r.name) {
+					run(t, d.archive.Name()+"/"+r.name, func(t testing.TB) { r.check(checks, t, d) })
+				}
+			}
 		}
 	}
 	run(t, "host after return", func(t testing.TB) {

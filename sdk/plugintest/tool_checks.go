@@ -24,6 +24,19 @@ type toolChecks struct {
 	watched *watched
 }
 
+// toolRules are checked with every dialogue that opens functions, in this order.
+var toolRules = []struct {
+	name  string
+	check func(*toolChecks, testing.TB, *toolDialogue)
+}{
+	{"functions", (*toolChecks).functions},
+	{"concurrent", (*toolChecks).concurrent},
+	{"canceled", (*toolChecks).canceled},
+	{"large", (*toolChecks).large},
+	{"bad arguments", (*toolChecks).badArguments},
+	{"host errors", (*toolChecks).hostErrors},
+}
+
 // functions checks what Open gave.
 func (c *toolChecks) functions(t testing.TB, d *toolDialogue) {
 	t.Helper()

@@ -195,6 +195,7 @@ func TestBrokenToolsAreCaught(t *testing.T) {
 		name     string
 		impl     tool.Tool
 		manifest func(*tool.Manifest)
+		rule     string // that finds it; "": the manifest or the dialogue does
 		want     string // part of what is said
 	}{
 		{name: "nothing wrong", impl: good},
@@ -203,12 +204,12 @@ func TestBrokenToolsAreCaught(t *testing.T) {
 		{name: "half an object", impl: good, manifest: func(m *tool.Manifest) { m.Object = &tool.ObjectRef{Field: "x"} }, want: "manifest: object"},
 		{name: "config is no schema", impl: good, manifest: func(m *tool.Manifest) { m.Config = json.RawMessage(`{"type":"objekt"}`) }, want: "manifest: config"},
 		{name: "another description", impl: edit(func(f *tool.Function) { f.Description = "other" }), want: "section opened: got"},
-		{name: "parameters are no schema", impl: edit(func(f *tool.Function) { f.Parameters = json.RawMessage(`{"type":"objekt"}`) }), want: "parameters: JSON Schema"},
-		{name: "parameters of no object", impl: edit(func(f *tool.Function) { f.Parameters = json.RawMessage(`{"type":"string"}`) }), want: `"type":"object"`},
-		{name: "strange declaration", impl: edit(func(f *tool.Function) { f.Declaration = 9 }), want: "declaration 9"},
-		{name: "no description", impl: edit(func(f *tool.Function) { f.Description = "" }), want: "must not be empty"},
-		{name: "too much state", impl: edit(func(f *tool.Function) { f.State = make([]byte, 65<<10) }), want: "state of 66560 bytes"},
-		{name: "unstable", impl: edit(func(f *tool.Function) {
+		{name: "parameters are no schema", rule: "functions", impl: edit(func(f *tool.Function) { f.Parameters = json.RawMessage(`{"type":"objekt"}`) }), want: "parameters: JSON Schema"},
+		{name: "parameters of no object", rule: "functions", impl: edit(func(f *tool.Function) { f.Parameters = json.RawMessage(`{"type":"string"}`) }), want: `"type":"object"`},
+		{name: "strange declaration", rule: "functions", impl: edit(func(f *tool.Function) { f.Declaration = 9 }), want: "declaration 9"},
+		{name: "no description", rule: "functions", impl: edit(func(f *tool.Function) { f.Description = "" }), want: "must not be empty"},
+		{name: "too much state", rule: "functions", impl: edit(func(f *tool.Function) { f.State = make([]byte, 65<<10) }), want: "state of 66560 bytes"},
+		{name: "unstable", rule: "functions", impl: edit(func(f *tool.Function) {
 			if _, again := opens.LoadOrStore(f.Name, true); again {
 				f.Description = "changed"
 			}
@@ -223,46 +224,46 @@ func TestBrokenToolsAreCaught(t *testing.T) {
 			_, err := h.List(ctx, "/etc")
 			return tool.Result{}, err
 		}}, want: "not in section host"},
-		{name: "deaf to its context", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "deaf to its context", rule: "canceled", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			r, err := sample{}.Call(ctx, c, h)
 			if ctx.Err() != nil {
 				<-t.Context().Done() // much later
 			}
 			return r, err
 		}}, want: "did not return within"},
-		{name: "fails on large answers", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "fails on large answers", rule: "large", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			out, _ := h.Exec(ctx, tool.Program{Language: "python", Code: "print(1)"})
 			if len(out.Stdout) > 1<<20 {
 				panic("too much")
 			}
 			return sample{}.Call(ctx, c, h)
 		}}, want: "answers with 4 MiB"},
-		{name: "fails on large arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "fails on large arguments", rule: "large", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			if len(c.Arguments) > 1<<20 {
 				return tool.Result{}, errors.New("too much")
 			}
 			return sample{}.Call(ctx, c, h)
 		}}, want: "4 MiB of arguments"},
-		{name: "fails on bad arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "fails on bad arguments", rule: "bad arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			var m map[string]string
 			if err := json.Unmarshal(c.Arguments, &m); err != nil {
 				return tool.Result{}, err
 			}
 			return sample{}.Call(ctx, c, h)
 		}}, want: "the model cannot act on"},
-		{name: "swallows bad arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "swallows bad arguments", rule: "bad arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			r, err := sample{}.Call(ctx, c, h)
 			r.IsError = false
 			return r, err
 		}}, want: "are accepted"},
-		{name: "mute about bad arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "mute about bad arguments", rule: "bad arguments", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			r, err := sample{}.Call(ctx, c, h)
 			if r.IsError {
 				r.Content = nil
 			}
 			return r, err
 		}}, want: "an error without a text"},
-		{name: "keeps its Host", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "keeps its Host", rule: "functions", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			select {
 			case old := <-kept:
 				_ = old.Progress(ctx, tool.Progress{})
@@ -274,7 +275,7 @@ func TestBrokenToolsAreCaught(t *testing.T) {
 			}
 			return sample{}.Call(ctx, c, h)
 		}}, want: "after Open or Call had returned"},
-		{name: "loses the code", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
+		{name: "loses the code", rule: "host errors", impl: broken{call: func(ctx context.Context, c tool.Call, h *tool.Host) (tool.Result, error) {
 			r, err := sample{}.Call(ctx, c, h)
 			if apierror.Is(err, apierror.Denied) {
 				err = errors.New(err.Error())
@@ -294,7 +295,14 @@ func TestBrokenToolsAreCaught(t *testing.T) {
 				tt.manifest(&m)
 			}
 			r := &recorder{TB: t}
-			plugintest.Tool(r, tt.impl, plugintest.ToolOptions{Manifest: m, Dir: dir})
+			o := plugintest.ToolOptions{Manifest: m, Dir: dir}
+			switch {
+			case tt.rule != "":
+				o = o.Only(tt.rule)
+			case tt.want != "":
+				o = o.Only()
+			}
+			plugintest.Tool(r, tt.impl, o)
 			said := strings.Join(r.said, "\n")
 			if !strings.Contains(said, tt.want) || (tt.want == "") != (said == "") {
 				t.Errorf("the kit said %q, want it to mention %q", said, tt.want)

@@ -29,6 +29,18 @@ type ClientConfig struct {
 	Written func(begun time.Time, err error)
 	// MaxIdle is how many connections are kept for the next exchange. 0 means 32.
 	MaxIdle int
+	// MaxConns is how many connections there may be, in use and kept. An exchange
+	// beyond that ends at once with apierror.Unavailable and a time to try again. 0
+	// means any number.
+	MaxConns int
+	// Patience is how long making a connection may take, and how long the plugin
+	// may neither take nor give anything while Begin, Accept or Write wait for it.
+	// Decode has no such bound: there it may wait for the provider. 0 means 30 s,
+	// less than 0 any time.
+	Patience time.Duration
+	// Hung is called for everything that Patience has ended, before that returns.
+	// Nil means nobody wants to know.
+	Hung func()
 }
 
 // Client is a Translator that lives in another process, and a Front when that
@@ -43,11 +55,16 @@ type ClientConfig struct {
 type Client struct {
 	cfg ClientConfig
 
-	mu     sync.Mutex
-	idle   []*clientConn // last used at the end
-	used   map[*clientConn]struct{}
-	closed bool
-	empty  chan struct{} // not nil while Drain waits; closed when used is empty
+	done chan struct{} // closed by Close
+
+	mu       sync.Mutex
+	idle     []*clientConn // last used at the end
+	used     map[*clientConn]struct{}
+	dialing  int
+	most     int // connections, since MostConns was asked
+	watching bool
+	closed   bool
+	empty    chan struct{} // not nil while Drain waits; closed when used is empty
 }
 
 var (
@@ -60,7 +77,10 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.MaxIdle == 0 {
 		cfg.MaxIdle = 32
 	}
-	return &Client{cfg: cfg, used: make(map[*clientConn]struct{})}
+	if cfg.Patience == 0 {
+		cfg.Patience = patience
+	}
+	return &Client{cfg: cfg, done: make(chan struct{}), used: make(map[*clientConn]struct{})}
 }
 
 // Begin asks the plugin to translate the turn's request. An Exchange that will
@@ -98,6 +118,24 @@ func (c *Client) InFlight() int {
 	return len(c.used)
 }
 
+// Conns is the number of connections, in use, kept and being made.
+func (c *Client) Conns() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.connsLocked()
+}
+
+// MostConns is the largest number of connections since it was asked for last.
+func (c *Client) MostConns() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most := c.most
+	c.most = c.connsLocked()
+	return most
+}
+
+func (c *Client) connsLocked() int { return len(c.used) + len(c.idle) + c.dialing }
+
 // Drain waits until none is under way, or ctx ends.
 func (c *Client) Drain(ctx context.Context) error {
 	for {
@@ -124,7 +162,10 @@ func (c *Client) Drain(ctx context.Context) error {
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
+	if !c.closed {
+		c.closed = true
+		close(c.done)
+	}
 	for _, cc := range c.idle {
 		cc.c.Close()
 	}
@@ -143,26 +184,38 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 			return nil, c.gone(net.ErrClosed)
 		}
 		if len(c.idle) == 0 {
+			if c.cfg.MaxConns > 0 && c.connsLocked() >= c.cfg.MaxConns {
+				c.mu.Unlock()
+				return nil, c.full(nil)
+			}
+			c.dialing++
+			c.most = max(c.most, c.connsLocked())
 			c.mu.Unlock()
 			break
 		}
 		cc := c.idle[len(c.idle)-1]
 		c.idle = c.idle[:len(c.idle)-1]
 		c.used[cc] = struct{}{}
+		c.watchLocked()
 		c.mu.Unlock()
 		if !readable(cc.c) { // at rest a connection has nothing to read but its end
 			return cc, nil
 		}
 		c.release(cc, false)
 	}
-	nc, err := c.cfg.Dial(ctx)
+	nc, err := c.dial(ctx)
+	c.mu.Lock()
+	c.dialing--
 	if err != nil {
+		c.mu.Unlock()
 		return nil, c.explain(ctx, err)
 	}
 	cc := newClientConn(nc)
-	c.mu.Lock()
 	closed := c.closed
 	c.used[cc] = struct{}{}
+	if !closed {
+		c.watchLocked()
+	}
 	c.mu.Unlock()
 	if closed {
 		c.release(cc, false)
@@ -171,13 +224,27 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 	return cc, nil
 }
 
+// dial makes a connection, as long as patience lasts.
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	if c.cfg.Patience < 0 {
+		return c.cfg.Dial(ctx)
+	}
+	patient, cancel := context.WithTimeout(ctx, c.cfg.Patience)
+	defer cancel()
+	nc, err := c.cfg.Dial(patient)
+	if err != nil && ctx.Err() == nil && patient.Err() != nil {
+		return nil, errStuck
+	}
+	return nc, err
+}
+
 // release ends the use of a connection; again says that it can serve the next
 // exchange: it is at rest and has no deadline.
 func (c *Client) release(cc *clientConn, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.used, cc)
-	if again && !c.closed && len(c.idle) < c.cfg.MaxIdle {
+	if again && !c.closed && !cc.stuck.Load() && len(c.idle) < c.cfg.MaxIdle {
 		c.idle = append(c.idle, cc)
 	} else {
 		cc.c.Close()
@@ -193,8 +260,14 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	if said, ok := errors.AsType[*pluginError](err); ok {
 		return said.err
 	}
+	if errors.Is(err, errStuck) {
+		return c.hung()
+	}
 	if ctx.Err() != nil {
 		return canceled(ctx)
+	}
+	if errors.Is(err, errFull) {
+		return c.full(err)
 	}
 	if _, ok := errors.AsType[*frameError](err); ok {
 		return apierror.Wrap(apierror.Internal, err, "The plugin %q broke the frame format.", c.cfg.Name)

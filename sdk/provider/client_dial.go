@@ -3,15 +3,27 @@ package provider
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	providerv1 "github.com/sallyport-gateway/sallyport/sdk/proto/provider/v1"
 )
+
+// backlogPause is how long to wait before asking again at a listener that has
+// as many connections to accept as it holds.
+const backlogPause = 5 * time.Millisecond
+
+// errFull is the failure of a plugin that has as many connections as it takes.
+var errFull = errors.New("the plugin takes no more connections")
 
 // Dialer returns a ClientConfig.Dial for a plugin process: it asks over control
 // for a token, connects, checks that process pid listens there, and sends
@@ -19,30 +31,81 @@ import (
 // process.
 func Dialer(control grpc.ClientConnInterface, pid int, dir string) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
-		open, err := providerv1.NewProviderClient(control).OpenData(ctx, &providerv1.OpenDataRequest{Frames: frameVersion})
-		if err != nil {
-			return nil, fmt.Errorf("open data connection: %w", err)
-		}
-		if open.GetFrames() != frameVersion {
-			return nil, fmt.Errorf("open data connection: plugin speaks frame format %d, this gateway %d", open.GetFrames(), frameVersion)
-		}
-		path := filepath.Clean(open.GetSocket())
-		if rel, err := filepath.Rel(dir, path); err != nil || !filepath.IsLocal(rel) {
-			return nil, fmt.Errorf("open data connection: socket %q is outside of %q", path, dir)
-		}
-		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
-		if err != nil {
-			return nil, fmt.Errorf("open data connection: %w", err)
-		}
-		if err := greet(c.(*net.UnixConn), pid, open.GetToken()); err != nil {
-			c.Close()
-			return nil, fmt.Errorf("open data connection: %w", err)
-		}
-		return c, nil
+		return dial(ctx, control, pid, dir, frameVersion)
 	}
 }
 
-func greet(c *net.UnixConn, pid int, token []byte) error {
+// Knock looks whether a plugin process still lets anybody in, as far as refusing
+// who does not say HELLO rightly. It returns nil when it does, and what happened
+// instead when it has not until ctx ends, which must have a deadline.
+func Knock(ctx context.Context, control grpc.ClientConnInterface, pid int, dir string) error {
+	c, err := dial(ctx, control, pid, dir, 0)
+	if errors.Is(err, errFull) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if end, ok := ctx.Deadline(); ok {
+		c.SetReadDeadline(end)
+	}
+	_, err = c.Read(make([]byte, 1))
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	return fmt.Errorf("open data connection: no answer: %w", err)
+}
+
+// dial makes a connection, and says HELLO in frame format version.
+func dial(ctx context.Context, control grpc.ClientConnInterface, pid int, dir string, version byte) (net.Conn, error) {
+	open, err := providerv1.NewProviderClient(control).OpenData(ctx, &providerv1.OpenDataRequest{Frames: frameVersion})
+	if status.Code(err) == codes.ResourceExhausted {
+		return nil, fmt.Errorf("open data connection: %w: %w", errFull, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open data connection: %w", err)
+	}
+	if open.GetFrames() != frameVersion {
+		return nil, fmt.Errorf("open data connection: plugin speaks frame format %d, this gateway %d", open.GetFrames(), frameVersion)
+	}
+	path := filepath.Clean(open.GetSocket())
+	if rel, err := filepath.Rel(dir, path); err != nil || !filepath.IsLocal(rel) {
+		return nil, fmt.Errorf("open data connection: socket %q is outside of %q", path, dir)
+	}
+	c, err := connect(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open data connection: %w", err)
+	}
+	if err := greet(c, pid, open.GetToken(), version); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("open data connection: %w", err)
+	}
+	return c, nil
+}
+
+// connect waits, as a socket that blocks would, while more connections wait to
+// be accepted than the listener holds.
+func connect(ctx context.Context, path string) (*net.UnixConn, error) {
+	for {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if err == nil {
+			return c.(*net.UnixConn), nil
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nil, err
+		}
+		wait := time.NewTimer(backlogPause)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return nil, err
+		}
+	}
+}
+
+func greet(c *net.UnixConn, pid int, token []byte, version byte) error {
 	peer, err := peerPID(c)
 	if err != nil {
 		return fmt.Errorf("peer credentials: %w", err)
@@ -50,7 +113,7 @@ func greet(c *net.UnixConn, pid int, token []byte) error {
 	if peer != pid {
 		return fmt.Errorf("process %d listens, not the plugin, %d", peer, pid)
 	}
-	b := append(appendHeader(nil, frameHello, 1+len(token)), frameVersion)
+	b := append(appendHeader(nil, frameHello, 1+len(token)), version)
 	_, err = c.Write(append(b, token...))
 	return err
 }

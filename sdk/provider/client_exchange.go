@@ -23,6 +23,7 @@ const finishGrace = 50 * time.Millisecond
 
 // clientConn is one connection, used by one exchange or dialogue at a time.
 type clientConn struct {
+	turns
 	c   net.Conn
 	r   *frameReader
 	out []byte       // where frames are put together; the pump's while there is one
@@ -66,7 +67,13 @@ func (cc *clientConn) ask(ctx context.Context, b, rest []byte, want frameType) (
 	}
 	binary.BigEndian.PutUint32(b, uint32(n))
 	stop := context.AfterFunc(ctx, cc.interrupt)
+	cc.plugin.Add(1)
 	payload, err = cc.answer(b, rest, want)
+	cc.plugin.Add(1)
+	if err != nil && cc.stuck.Load() {
+		stop()
+		return nil, false, errStuck
+	}
 	if !stop() {
 		return nil, false, cmp.Or(err, context.Canceled)
 	}

@@ -154,17 +154,21 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 	if err != nil {
 		cc.interrupt()
 	}
+	cc.plugin.Add(1) // it has everything
 	if in.reading {
 		<-back.done
 	} else {
 		back.run()
 	}
+	cc.plugin.Add(1)
 	again = err == nil && back.ended && stop()
 	said, isSaid := errors.AsType[*pluginError](back.err)
 	_, isOurs := errors.AsType[*apierror.Error](err)
 	switch {
 	case back.failed != nil:
 		return back.failed
+	case cc.stuck.Load() && !back.ended:
+		return d.client.explain(ctx, errStuck)
 	case isSaid && in.failed != nil && sameError(said.err, apierror.From(in.failed)):
 		return in.failed
 	case isOurs:
@@ -232,7 +236,9 @@ func (in *inward) frame(t frameType, flush bool, parts ...[]byte) error {
 	if !in.reading && !in.cc.in.fits(parts) { // more than the plugin may take before it has written something
 		in.read()
 	}
+	in.cc.plugin.Add(1)
 	err := in.cc.in.add(t, flush, parts)
+	in.cc.plugin.Add(1)
 	if _, long := errors.AsType[*frameError](err); long {
 		return apierror.Wrap(apierror.TooLarge, err, "The reply is too large: a part of it has more than %d bytes.", MaxFrame)
 	}
@@ -312,6 +318,8 @@ func (b *backward) out(n int) error {
 		}
 		p, b.cc.got = all, all
 	}
+	b.cc.client.Add(1)
 	_, b.failed = b.w.Write(p)
+	b.cc.client.Add(1)
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,10 +65,12 @@ const (
 type dataPlane struct {
 	providerv1.UnimplementedProviderServer
 	server *server
-	ln     *net.UnixListener
+	ln     listener
 	host   int    // pid of the gateway
 	dir    string // to remove at the end; "" when it is the gateway's
 	wg     sync.WaitGroup
+
+	closing chan struct{}
 
 	mu     sync.Mutex
 	tokens map[string]time.Time // to their end of life
@@ -78,7 +79,7 @@ type dataPlane struct {
 // listen opens the socket in dir, or in a new private directory when dir is
 // empty.
 func listen(s *server, dir string, host int) (*dataPlane, error) {
-	d := &dataPlane{server: s, host: host, tokens: make(map[string]time.Time)}
+	d := &dataPlane{server: s, host: host, closing: make(chan struct{}), tokens: make(map[string]time.Time)}
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "sp-plugin-")
 		if err != nil {
@@ -121,23 +122,6 @@ func (d *dataPlane) OpenData(_ context.Context, in *providerv1.OpenDataRequest) 
 	}, nil
 }
 
-func (d *dataPlane) accept() {
-	for {
-		c, err := d.ln.AcceptUnix()
-		if err != nil {
-			return // closed
-		}
-		d.wg.Go(func() {
-			if err := d.admit(c); err != nil {
-				slog.Warn("data connection refused", "error", err)
-				c.Close()
-				return
-			}
-			d.server.conn(c)
-		})
-	}
-}
-
 // admit checks who is there, and reads HELLO.
 func (d *dataPlane) admit(c *net.UnixConn) error {
 	pid, err := peerPID(c)
@@ -163,6 +147,7 @@ func (d *dataPlane) admit(c *net.UnixConn) error {
 }
 
 func (d *dataPlane) close() {
+	close(d.closing)
 	d.ln.Close()
 	d.server.close()
 	d.wg.Wait()

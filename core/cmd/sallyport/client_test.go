@@ -224,6 +224,63 @@ func TestLaunch(t *testing.T) {
 	}
 }
 
+// A model that the gateway does not have is said before the agent starts; a
+// name that an alias stands for is one that it has.
+func TestLaunchOfAModelThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	home, bin := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "claude"), []byte("#!/bin/sh\necho started\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	offered := []myModel{{Name: "databricks-b", Aliases: []string{"b", "claude-*-haiku"}}}
+	gateway := fakeGateway(t, myself{Name: "alice@example.com", Models: offered})
+	for _, tt := range []struct {
+		model    string
+		unlisted bool
+		errs     string // "" when the agent is started
+	}{
+		{"databricks-b", false, ""},
+		{"system.ai.databricks-b", false, ""},
+		{"b", false, ""},
+		{"claude-4-5-haiku", false, ""},
+		{"claude-4-5-haikus", false, "has no model claude-4-5-haikus for alice@example.com; you may use databricks-b; Claude Code was not started"},
+		{"databricks-c", false, "did you mean databricks-b?; Claude Code was not started (--unlisted starts it"},
+		{"databricks-c", true, ""},
+	} {
+		args := []string{"launch", "claude", "--url", gateway, "--token", clientToken, "--model", tt.model}
+		if tt.unlisted {
+			args = append(args, "--unlisted")
+		}
+		cmd := exec.CommandContext(t.Context(), gatewaytest.Program(t), args...)
+		cmd.Env = []string{"HOME=" + home, "PATH=" + bin + ":/usr/bin:/bin"}
+		out, err := cmd.CombinedOutput()
+		if begun := strings.Contains(string(out), "started\n"); begun != (tt.errs == "") || (err == nil) != begun || !strings.Contains(string(out), tt.errs) {
+			t.Errorf("%s: got %v, want %q:\n%s", tt.model, err, tt.errs, out)
+		}
+	}
+}
+
+// Copilot CLI has no file: its token is kept, and the line that prints it works.
+func TestSetupOfCopilot(t *testing.T) {
+	home, gateway := newHome(t), fakeGateway(t, myself{Name: "alice@example.com", Models: models})
+	code, out, errs := command(t, "setup", "copilot", "--url", gateway, "--token", clientToken)
+	_, line, _ := strings.Cut(out, "export COPILOT_PROVIDER_API_KEY=$(")
+	line, _, _ = strings.Cut(line, ")")
+	words := strings.Fields(line)
+	if code != 0 || len(words) < 2 || strings.Contains(out, clientToken) || strings.Contains(out, "Copilot CLI uses") || !strings.Contains(out, "Take it back with: sallyport setup copilot --undo") {
+		t.Fatalf("exit code %d, %s%s", code, out, errs)
+	}
+	if code, out, errs := command(t, words[1:]...); code != 0 || out != clientToken+"\n" {
+		t.Errorf("%s gives exit code %d, %q, %q", line, code, out, errs)
+	}
+	if code, out, errs := command(t, "setup", "copilot", "--undo"); code != 0 || !strings.Contains(out, "removed ") {
+		t.Errorf("undo: exit code %d, %s%s", code, out, errs)
+	}
+	if left, _ := os.ReadDir(home); len(left) != 0 {
+		t.Errorf("the undo has left %v", left)
+	}
+}
+
 // Signals reach the agent: in place of the command, and as its child.
 func TestLaunchSignals(t *testing.T) {
 	t.Parallel()

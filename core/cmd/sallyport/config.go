@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -26,13 +27,14 @@ func configFlag(cmd *cobra.Command) *string {
 }
 
 // load reads the configuration, or makes the built-in one, and finds the
-// bundled plugins beside the program when the file names no directory.
+// bundled plugins beside the program when the file names no directory. The
+// configuration's own plugins are among Plugins when there are any.
 func load(file string) (*config.Config, error) {
 	cfg, err := readConfig(file)
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range cfg.Plugins {
+	for _, d := range cfg.Plugins { // its own is there, or not among them
 		if _, err := os.Stat(d); errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("plugins: the directory %s does not exist: make it, or build the bundled plugins with `make build`", d)
 		}
@@ -65,7 +67,31 @@ func readConfig(file string) (*config.Config, error) {
 		}
 		cfg.Plugins = []string{filepath.Join(filepath.Dir(exe), "plugins")}
 	}
+	useOwnPlugins(cfg)
 	return cfg, nil
+}
+
+// useOwnPlugins has a gateway of cfg use its own plugins directory, if it is
+// there. A file may name it as well.
+func useOwnPlugins(cfg *config.Config) {
+	own := cfg.OwnPlugins()
+	if info, err := os.Stat(own); err != nil || !info.IsDir() || slices.ContainsFunc(cfg.Plugins, func(d string) bool { return sameDir(d, own) }) {
+		return
+	}
+	cfg.Plugins = append(cfg.Plugins, own)
+}
+
+// makeOwnPlugins makes that directory, so that what is added to it later is
+// used after a reload.
+func makeOwnPlugins(cfg *config.Config) error {
+	if err := os.MkdirAll(cfg.Data.Dir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err := os.Mkdir(cfg.OwnPlugins(), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	useOwnPlugins(cfg)
+	return nil
 }
 
 func checkCommand() *cobra.Command {
@@ -89,8 +115,7 @@ func checkCommand() *cobra.Command {
 			fmt.Fprintln(out, "note:", line)
 		}
 		if cfg.CodeExecution.Offer != toolset.OfferNever {
-			_, notes := gateway.CodeExecution(cfg)
-			for _, line := range notes {
+			for _, line := range gateway.CodeExecution(cfg).Notes {
 				fmt.Fprintln(out, "note: code execution:", line)
 			}
 		}
@@ -111,7 +136,9 @@ func configCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use:   "show",
 		Short: "print the configuration with all defaults filled in; secrets are never shown",
-		Args:  noArgs,
+		Long: "Print the configuration as it acts: what the file says, and the default of everything else that has one. Secrets are never\n" +
+			"shown, only where they are kept. examples/gateway.yaml has every key and what it means.",
+		Args: noArgs,
 	}
 	file := configFlag(show)
 	show.Flags().Bool("effective", true, "with the defaults filled in")
@@ -121,7 +148,7 @@ func configCommand() *cobra.Command {
 			return err
 		}
 		var text strings.Builder
-		if err := yaml.NewEncoder(&text, yaml.OmitEmpty(), yaml.Indent(2), yaml.IndentSequence(true)).Encode(cfg); err != nil {
+		if err := yaml.NewEncoder(&text, yaml.OmitEmpty(), yaml.Indent(2), yaml.IndentSequence(true)).Encode(cfg.Effective()); err != nil {
 			return err
 		}
 		_, err = io.WriteString(cmd.OutOrStdout(), secret.RedactURLs(text.String()))

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
+	"github.com/sallyport-gateway/sallyport/core/toolset"
 )
 
 func doctorCommand() *cobra.Command {
@@ -169,14 +171,22 @@ func (d *doctor) whole(ctx context.Context, cfg *config.Config) {
 	}
 }
 
-// code looks at what runs the programs of models. Nothing of it stops serve.
+// code looks at what runs the programs of models. Nothing of it stops serve; a
+// language that models are offered and cannot have makes /health degraded.
 func (d *doctor) code(cfg *config.Config) {
-	languages, notes := gateway.CodeExecution(cfg)
-	if len(languages) > 0 {
-		d.ok("code", "models can run programs in %s; offered: %s", strings.Join(languages, ", "), cfg.CodeExecution.Offer)
+	c := gateway.CodeExecution(cfg)
+	there := strings.Join(c.Languages, ", ")
+	switch {
+	case cfg.CodeExecution.Offer == toolset.OfferNever:
+		d.ok("code", "models are offered to run no programs (offer: never); plugins can have them run in %s", cmp.Or(there, "no language"))
+	case there != "":
+		d.ok("code", "models can run programs in %s; offered: %s", there, cfg.CodeExecution.Offer)
 	}
-	for _, line := range notes {
+	for _, line := range c.Notes {
 		d.note("code", "%s", line)
+	}
+	if len(c.Lost) > 0 {
+		d.note("code", "models lack %s: `sallyport serve` starts without, and GET /health says degraded, until that is made good or code_execution offers less", strings.Join(c.Lost, ", "))
 	}
 }
 

@@ -22,7 +22,7 @@ func TestDoctor(t *testing.T) {
 	}
 	damaged := t.TempDir()
 	for name, text := range map[string]string{
-		"manifest.json": `{"version": 1, "guests": [{"language": "shell", "module": "shell.wasm", "module_sha256": "00", "image": "shell.wasm", "image_sha256": "00"}]}`, "shell.wasm": "x",
+		"manifest.json": `{"version": 1, "wazero": "v1.12.0", "guests": [{"language": "shell", "module": "shell.wasm", "module_sha256": "00", "image": "shell.wasm", "image_sha256": "00", "pages": 1}]}`, "shell.wasm": "x",
 	} {
 		if err := os.WriteFile(filepath.Join(damaged, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -41,7 +41,10 @@ func TestDoctor(t *testing.T) {
 		{"no data directory", "listen: 127.0.0.1:0\ndata: " + noDir, 1, []string{"STOP  data ", "is not a directory"}},
 		{"configuration", "unconfined: perhaps", 1, []string{"STOP  configuration  ", `unconfined: "perhaps" is not known; write "unconfined: allow"`, "confinement"}},
 		{"guests that are no guests", "listen: 127.0.0.1:0\ncode_execution: {guests: " + damaged + "}", 0, []string{
-			"note  code           models run no programs: ", "shell: file \"shell.wasm\" is not what it was made as", "Nothing would stop `sallyport serve`.",
+			"note  code           models run no programs: ", "shell: file \"shell.wasm\" is not what it was made as", "models lack python, sql, shell: `sallyport serve` starts without, and GET /health says degraded", "Nothing would stop `sallyport serve`.",
+		}},
+		{"guests that nobody is offered", "listen: 127.0.0.1:0\ncode_execution: {offer: never, guests: " + damaged + "}", 0, []string{
+			"ok    code           models are offered to run no programs (offer: never); plugins can have them run in no language", "shell: file \"shell.wasm\"",
 		}},
 		{"unconfined", "listen: 127.0.0.1:0\nunconfined: allow", 0, []string{"note  confinement    unconfined: allow is set"}},
 	}

@@ -25,6 +25,7 @@ func launchCommand() *cobra.Command {
 	flags := addGatewayFlags(cmd)
 	model := cmd.Flags().String("model", "", "`name` of the model (default: the first you may use that speaks the agent's dialect)")
 	small := cmd.Flags().String("small-model", "", "`name` of a model for titles and other small work (default: the same)")
+	unlisted := cmd.Flags().Bool("unlisted", false, "start also with a model that the gateway does not list for you: a name that an alias of the surface answers to")
 	cmd.Flags().SetInterspersed(true)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		own, theirs := args, []string(nil)
@@ -54,7 +55,11 @@ func launchCommand() *cobra.Command {
 			return err
 		}
 		name, note, err := chooseModel(cmd.Context(), a, g, *model)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoModel) && *unlisted:
+		case errors.Is(err, errNoModel):
+			return fmt.Errorf("%w; %s was not started (--unlisted starts it, for a name that an alias of the surface answers to)", err, a.Title)
+		case err != nil:
 			return err
 		}
 		if note != "" {

@@ -42,7 +42,7 @@ func withData(cmd *cobra.Command, file string, f func(gateway.Data) error) error
 	if running, err := gateway.Control(cfg.Data.Dir); err == nil {
 		return f(running)
 	}
-	if _, err := os.Stat(cfg.Data.Dir); errors.Is(err, fs.ErrNotExist) && file == "" {
+	if _, err := os.Stat(cfg.Data.Log); errors.Is(err, fs.ErrNotExist) && file == "" {
 		return fmt.Errorf("there is no data in %s: start a gateway here with `sallyport serve`, or name the configuration of another one with --config", cfg.Data.Dir)
 	}
 	if cfg, err = load(file); err != nil {

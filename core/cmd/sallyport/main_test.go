@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 )
 
@@ -25,7 +28,36 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, end := range atEnd {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// atEnd is done when all tests have ended, by those who share something.
+var atEnd []func() error
+
+// running has a gateway run over the data of a configuration, until end: the
+// commands ask it, and need not open the data each anew.
+func running(t *testing.T, file string) (end func() error) {
+	t.Helper()
+	cfg, err := load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gateway.New(context.Background(), cfg, version, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.ServeControl(context.Background()); err != nil {
+		g.Close()
+		t.Fatal(err)
+	}
+	return g.Close
 }
 
 // command runs the program's command line and returns exit code and output.
@@ -39,7 +71,12 @@ func command(t *testing.T, args ...string) (int, string, string) {
 // configFile writes a configuration whose plugins are the bundled ones.
 func configFile(t *testing.T, more string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	return configIn(t, t.TempDir(), more)
+}
+
+func configIn(t *testing.T, dir, more string) string {
+	t.Helper()
+	file := filepath.Join(dir, "gateway.yaml")
 	text := "version: 1\nplugins: [" + gatewaytest.Plugins(t) + "]\n" + `providers: {demo: {translator: demo}}
 models: {databricks-demo: {destinations: [{provider: demo, model: demo}]}}
 access: {users: [{name: alice@example.com}, {name: root@example.com, admin: true}]}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -29,6 +31,19 @@ type myModel struct {
 	Surfaces []string `json:"surfaces"`
 	Native   []string `json:"native"` // surfaces whose dialect it speaks itself
 	Aliases  []string `json:"aliases"`
+}
+
+// answersTo tells whether name is the model's, with or without its schema, or one
+// of its aliases, in which * stands for any text.
+func (m myModel) answersTo(name string) bool {
+	return m.Name == strings.TrimPrefix(name, "system.ai.") || slices.ContainsFunc(m.Aliases, func(alias string) bool {
+		parts := strings.Split(alias, "*")
+		for i, p := range parts {
+			parts[i] = regexp.QuoteMeta(p)
+		}
+		ok, err := regexp.MatchString("^"+strings.Join(parts, ".*")+"$", name)
+		return err == nil && ok
+	})
 }
 
 func (s myself) names() []string {

@@ -80,8 +80,8 @@ func listPlugins(out io.Writer, infos []pluginhost.Info) error {
 	return nil
 }
 
-// listRunning shows what the plugins of a gateway do, and what its next start
-// would change.
+// listRunning shows what the plugins of a gateway do, and what a reload would
+// change.
 func listRunning(out io.Writer, live, next []pluginhost.Info) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tCALLS\tERRORS\tP50\tP99\tRESTARTS\tMEMORY\tFILE")
@@ -114,9 +114,9 @@ func listRunning(out io.Writer, live, next []pluginhost.Info) error {
 		switch was, known := used[p.Path]; {
 		case p.Kind == "": // told above, or nothing to tell
 		case !known || was.State == pluginhost.Unlisted:
-			fmt.Fprintf(out, "%s: was added after the gateway's start, which does not use it before its next\n", p.Name)
+			fmt.Fprintf(out, "%s: was added since the gateway read its list; `sallyport reload` has it used\n", p.Name)
 		case p.Version != was.Version && !was.Dev:
-			fmt.Fprintf(out, "%s: version %s was added after the gateway's start, which goes on with %s until its next\n", p.Name, p.Version, was.Version)
+			fmt.Fprintf(out, "%s: version %s was added since the gateway read its list, which goes on with %s until `sallyport reload`\n", p.Name, p.Version, was.Version)
 		}
 	}
 	return nil
@@ -133,7 +133,7 @@ type place struct{ to, file *string }
 
 func placeFlags(cmd *cobra.Command) place {
 	return place{
-		to:   cmd.Flags().String("to", "", "plugins `directory` (default: the first one of the configuration)"),
+		to:   cmd.Flags().String("to", "", "plugins `directory` (default: plugins in the data directory of the configuration)"),
 		file: configFlag(cmd),
 	}
 }
@@ -173,7 +173,7 @@ func pluginRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "take a plugin out of the list: the gateway does not run it any more",
-		Long:  "Take a plugin out of the list of its plugins directory. NAME is the plugin's name, or that of its file or directory.\nThe gateway does not run it any more after its next start.",
+		Long:  "Take a plugin out of the list of its plugins directory. NAME is the plugin's name, or that of its file or directory.\nA gateway that runs does not use it any more after `sallyport reload`.",
 		Args:  someArgs(1, 1, "the name of a plugin"),
 	}
 	where := placeFlags(cmd)

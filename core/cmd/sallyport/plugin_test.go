@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,8 +47,8 @@ func TestPluginListOfARunningGateway(t *testing.T) {
 	}
 	for _, want := range []string{
 		"running (dev: NOT PINNED)", "1ms  2ms", "14 MiB", "news: exited with status 3",
-		"news: version 2 was added after the gateway's start, which goes on with 1 until its next",
-		"late: was added after", "new: was added after",
+		"news: version 2 was added since the gateway read its list, which goes on with 1 until `sallyport reload`",
+		"late: was added since", "new: was added since the gateway read its list; `sallyport reload` has it used",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the list lacks %q:\n%s", want, out.String())
@@ -351,6 +352,86 @@ func TestPluginAddLooksIntoAllDirectories(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "two plugins for one tool") || !strings.Contains(errs, filepath.Join(first.dir, "tool-a")) {
 		t.Errorf("exit code %d, %s", code, errs)
 	}
+}
+
+// Plugins of others go below the data directory of the configuration, which is
+// theirs alone: the directories that it names are left as they are, and other
+// configurations with these see nothing.
+func TestPluginAddHasAPlaceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	bundled := s.script(filepath.Join(s.dir, "tool-bundled"), "tool", `{"type":"bundled","version":"1"}`)
+	path := s.script("tool-a", "tool", `{"type":"a","version":"1"}`)
+	file := s.config(t)
+	data := filepath.Join(filepath.Dir(file), "sallyport-data")
+	own := filepath.Join(data, "plugins")
+	ok := func(want string, args ...string) string {
+		t.Helper()
+		code, out, errs := command(t, slices.Concat([]string{"plugin"}, args, []string{"-c", file})...)
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%v: exit code %d, want 0 and %q:\n%s%s", args, code, want, out, errs)
+		}
+		return out
+	}
+	if code, _, errs := command(t, "plugin", "add", "--yes", "-c", file, filepath.Join(s.from, "gone")); code != 1 || !strings.Contains(errs, "no such file") {
+		t.Errorf("a plugin that is not there: exit code %d, %s", code, errs)
+	}
+	if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a refused command has made the data directory: %v", err)
+	}
+	if out := ok("added tool a 1", "add", "--yes", path); !strings.Contains(out, "after `sallyport reload`") {
+		t.Errorf("it does not say when a gateway uses it:\n%s", out)
+	}
+	ok("added tool bundled 1", "add", "--yes", bundled)
+	ok("nothing has changed", "add", "--yes", bundled)
+	ok("nothing has changed", "add", "--yes", path)
+	for dir, want := range map[string]string{own: "plugins.lock tool-a", s.dir: "plugins.lock tool-bundled"} {
+		if got := strings.Join(namesIn(t, dir), " "); got != want {
+			t.Errorf("%s holds %q, want %q", dir, got, want)
+		}
+	}
+	if info, err := os.Stat(data); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the data directory: %v, %v", info, err)
+	}
+	out := ok(filepath.Join(own, "tool-a"), "list")
+	if !strings.Contains(out, bundled) || strings.Contains(out, "not added") {
+		t.Errorf("the list:\n%s", out)
+	}
+	ok(filepath.Join(own, "tool-a"), "describe", "a")
+	if out := s.listOf(t); strings.Contains(out, "tool-a") || !strings.Contains(out, "bundled") {
+		t.Errorf("another configuration has the list\n%s", out)
+	}
+	named := s.config(t, own) // which names it by itself
+	if err := os.Rename(named, file); err != nil {
+		t.Fatal(err)
+	}
+	if out := ok(filepath.Join(own, "tool-a"), "list"); strings.Contains(out, "2 plugins") {
+		t.Errorf("the directory counts twice:\n%s", out)
+	}
+	ok("removed tool a 1 and deleted "+filepath.Join(own, "tool-a"), "remove", "--delete", "a")
+	if got := strings.Join(namesIn(t, own), " "); got != "plugins.lock" {
+		t.Errorf("after the removal: %q", got)
+	}
+	// --to says another one.
+	code, _, errs := command(t, "plugin", "add", "--yes", "--to", s.dir, path)
+	if code != 0 || !slices.Contains(namesIn(t, s.dir), "tool-a") {
+		t.Errorf("--to: exit code %d, %s", code, errs)
+	}
+}
+
+func namesIn(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // config is a configuration with the shelf's plugins, and more directories.

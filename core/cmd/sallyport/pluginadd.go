@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/pluginhost"
 	"github.com/sallyport-gateway/sallyport/core/pluginlock"
 )
@@ -30,9 +31,10 @@ func pluginAddCommand() *cobra.Command {
 		Short: "accept plugins: what they are now is what the gateway runs",
 		Long: `Accept plugins. PATH is a program, a script, or a directory with an executable called "plugin" in it.
 
-It is copied into the plugins directory, unless it lies there already; its files are hashed; and it is run, confined,
-to ask what it offers and needs. The gateway runs it only as long as every file is the same to the byte.
-Adding a plugin again accepts its new version.`,
+It is copied into the directory "plugins" in the data directory of the configuration, unless it lies in a plugins
+directory already; its files are hashed; and it is run, confined, to ask what it offers and needs. The gateway runs it
+only as long as every file is the same to the byte. Adding a plugin again accepts its new version. A gateway that runs
+uses it after "sallyport reload".`,
 		Args: someArgs(1, -1, "the path of a plugin"),
 	}
 	where := placeFlags(cmd)
@@ -45,15 +47,8 @@ Adding a plugin again accepts its new version.`,
 		if err != nil {
 			return err
 		}
-		to, err := filepath.Abs(cfg.Plugins[0])
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(to, 0o755); err != nil {
-			return err
-		}
 		a := &adder{
-			to: to, dirs: cfg.Plugins, cfg: how.host(cfg), interpreter: *how.interpreter, yes: *yes, quiet: *quiet && *yes, ctx: cmd.Context(),
+			where: where, gateway: cfg, cfg: how.host(cfg), interpreter: *how.interpreter, yes: *yes, quiet: *quiet && *yes, ctx: cmd.Context(),
 			out: cmd.OutOrStdout(), in: cmd.InOrStdin(), log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 		}
 		for _, r := range *read {
@@ -67,9 +62,6 @@ Adding a plugin again accepts its new version.`,
 				return fmt.Errorf("--read: %w", err)
 			}
 			a.read = append(a.read, r)
-		}
-		if err := a.dropGone(); err != nil {
-			return err
 		}
 		var errs []error
 		for _, path := range args {
@@ -87,8 +79,9 @@ Adding a plugin again accepts its new version.`,
 
 // adder is one `plugin add`.
 type adder struct {
-	to          string   // plugins directory
-	dirs        []string // all that the gateway uses
+	where       place
+	gateway     *config.Config
+	to          string // plugins directory of the plugin that is added
 	cfg         pluginhost.Config
 	interpreter string
 	read        []string
@@ -99,10 +92,36 @@ type adder struct {
 	log         *slog.Logger
 }
 
+// choose decides on the plugins directory: that of --to, or the configured one
+// in which the plugin lies, or the configuration's own. What is gone from it
+// leaves its list.
+func (a *adder) choose(c *pluginhost.Candidate) error {
+	to, err := *a.where.to, error(nil)
+	dirs := a.gateway.Plugins
+	if to != "" {
+		err = os.MkdirAll(to, 0o755)
+	} else if i := slices.IndexFunc(dirs, func(d string) bool { return sameDir(d, c.Root) }); i >= 0 {
+		to = dirs[i]
+	} else {
+		to, err = a.gateway.OwnPlugins(), makeOwnPlugins(a.gateway)
+	}
+	if err == nil {
+		to, err = filepath.Abs(to)
+	}
+	if err != nil || to == a.to {
+		return err
+	}
+	a.to = to
+	return a.dropGone()
+}
+
 // add accepts one plugin.
 func (a *adder) add(path string) error {
 	c, err := pluginhost.Find(path, a.interpreter)
 	if err != nil {
+		return err
+	}
+	if err := a.choose(c); err != nil {
 		return err
 	}
 	here := a.here(c)
@@ -165,7 +184,7 @@ func (a *adder) add(path string) error {
 		fmt.Fprintf(a.out, "not pinned: its virtual environment %q; whoever can write there decides what the plugin does\n", env)
 	}
 	if !a.quiet {
-		fmt.Fprintln(a.out, "A gateway that runs already uses it after its next start.")
+		fmt.Fprintln(a.out, "A gateway that runs already uses it after `sallyport reload`.")
 	}
 	return nil
 }
@@ -207,7 +226,7 @@ func (a *adder) same(before, now *pluginlock.Plugin) bool {
 // free refuses a plugin when another one in a directory of the gateway is of the
 // same kind and name.
 func (a *adder) free(l *listed) error {
-	for _, dir := range a.dirs {
+	for _, dir := range a.gateway.Plugins {
 		lock, err := pluginlock.Read(dir)
 		if err != nil {
 			return err

@@ -106,9 +106,13 @@ var errToken = errors.New("the token is not good: ask an administrator of the ga
 // demoModel is the model of the built-in configuration.
 const demoModel = "databricks-demo"
 
+// errNoModel is a model that the gateway does not list for the caller.
+var errNoModel = errors.New("no such model")
+
 // chooseModel finds the model that an agent is to use: the one asked for, or
 // the first that speaks the agent's dialect itself, or the first. What should be known about
-// it is a note.
+// it is a note. With errNoModel the model that was asked for is returned too: an
+// alias of a surface, which the gateway does not list, may answer to it.
 func chooseModel(ctx context.Context, a client.Agent, g client.Gateway, asked string) (name, note string, err error) {
 	var s myself
 	if err := askMe(ctx, g, &s); err != nil {
@@ -121,14 +125,14 @@ func chooseModel(ctx context.Context, a client.Agent, g client.Gateway, asked st
 		return asked, fmt.Sprintf("it could not be checked that the gateway has the model %s: %v", asked, err), nil
 	}
 	if asked != "" {
-		if slices.ContainsFunc(s.Models, func(m myModel) bool { return m.Name == asked || slices.Contains(m.Aliases, asked) }) {
+		if slices.ContainsFunc(s.Models, func(m myModel) bool { return m.answersTo(asked) }) {
 			return asked, "", nil
 		}
 		hint := "you may use " + cmp.Or(strings.Join(s.names(), ", "), "none")
 		if near := spelling.Nearest(asked, s.names()); near != "" {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
-		return asked, fmt.Sprintf("%s has no model %s for %s; %s", g.URL, asked, s.Name, hint), nil
+		return asked, "", fmt.Errorf("%w: %s has no model %s for %s; %s", errNoModel, g.URL, asked, s.Name, hint)
 	}
 	if len(s.Models) == 0 {
 		return "", "", fmt.Errorf("%s may use no model at %s", s.Name, g.URL)

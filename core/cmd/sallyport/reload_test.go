@@ -91,9 +91,24 @@ func TestReloadOfAProcess(t *testing.T) {
 	}
 
 	write(model("third") + "metrics: 127.0.0.1:0\n")
+	// A plugin that was added is used from the reload on.
+	script := filepath.Join(dir, "tool-late")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho '"+`{"kind":"tool","protocol":1,"manifest":{"type":"late","version":"1"}}`+"'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := command(t, "plugin", "add", "--yes", "-c", file, script); code != 0 {
+		t.Errorf("plugin add: exit code %d, %s%s", code, out, errs)
+	}
+	const waiting = "late: was added since the gateway read its list"
+	if _, out, errs := command(t, "plugin", "list", "-c", file); !strings.Contains(out, waiting) {
+		t.Errorf("plugin list before the reload:\n%s%s", out, errs)
+	}
 	code, out, errs := command(t, "reload", "-c", file)
-	if code != 0 || !strings.Contains(out, "has read its configuration again") || !strings.Contains(out, "metrics acts at the next start only") {
+	if code != 0 || !strings.Contains(out, "has read its configuration again") || !strings.Contains(out, "metrics acts at the next start only") || strings.Contains(out, "plugins acts") {
 		t.Errorf("reload: exit code %d, %q, %q", code, out, errs)
+	}
+	if _, out, errs := command(t, "plugin", "list", "-c", file); !strings.Contains(out, filepath.Join(dir, "data", "plugins", "tool-late")) || strings.Contains(out, waiting) {
+		t.Errorf("plugin list after the reload:\n%s%s", out, errs)
 	}
 	if has("second") || !has("third") {
 		t.Error("the models are not those of the reloaded file")

@@ -97,6 +97,9 @@ func serve(ctx context.Context, read func() (*config.Config, error), welcome boo
 	if err := gateway.CheckData(cfg.Data.Dir); err != nil { // before the samples are written there
 		return err
 	}
+	if err := makeOwnPlugins(cfg); err != nil {
+		return err
+	}
 	if dir := cfg.Samples(); dir != "" {
 		if err := writeSamples(dir, log); err != nil {
 			return err

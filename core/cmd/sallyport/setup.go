@@ -54,6 +54,7 @@ func setupCommand() *cobra.Command {
 	model := cmd.Flags().String("model", "", "`name` of the model (default: the first you may use that speaks the agent's dialect)")
 	small := cmd.Flags().String("small-model", "", "`name` of a model for titles and other small work (default: the same)")
 	profile := cmd.Flags().String("profile", "", "write a profile of that `name` in place of the default (Codex)")
+	trust := cmd.Flags().Bool("trust-folders", false, "switch off that the agent asks whether to trust a folder, in which it then reads its files (Gemini CLI)")
 	dry := cmd.Flags().Bool("dry-run", false, "print what would change, with --undo too, and change nothing")
 	project := cmd.Flags().Bool("project", false, "write the file of the project in the working directory, which holds no token")
 	undo := cmd.Flags().Bool("undo", false, "take back what an earlier setup wrote")
@@ -77,11 +78,14 @@ func setupCommand() *cobra.Command {
 			return err
 		}
 		name, note, err := chooseModel(cmd.Context(), a, g, *model)
+		if errors.Is(err, errNoModel) { // the file can be written before there is one
+			note, err = err.Error(), nil
+		}
 		if err != nil {
 			return err
 		}
 		g.Model, g.Small = name, *small
-		s := client.Setup{Agent: a, Gateway: g, Place: place, Project: *project, Profile: *profile}
+		s := client.Setup{Agent: a, Gateway: g, Place: place, Project: *project, Profile: *profile, TrustFolders: *trust}
 		plan, err := s.Plan()
 		if err != nil {
 			return err
@@ -98,7 +102,11 @@ func setupCommand() *cobra.Command {
 			for _, f := range plan.Files {
 				fmt.Fprintln(out, "wrote", f.Path)
 			}
-			if len(plan.Files) > 0 {
+			switch {
+			case len(plan.Files) == 0:
+			case plan.Manual:
+				fmt.Fprintf(out, "Take it back with: %s --undo\n", again(a, *project))
+			default:
 				fmt.Fprintf(out, "%s uses %s at %s. Take it back with: %s --undo\n", a.Title, name, g.URL, again(a, *project))
 			}
 		}

@@ -22,6 +22,12 @@ func TestSQL(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "t.csv"), []byte("id,name,amount\n1,one,1.5\n20,\"two\nlines\x1b[2J\",-0.25\n3,,\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	end := running(t, file)
+	t.Cleanup(func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
 	const all = "SELECT id, name, amount FROM main.s.t ORDER BY id"
 	for _, tt := range []struct {
 		args      []string

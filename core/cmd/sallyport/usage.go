@@ -15,6 +15,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/sqlapi"
+	"github.com/sallyport-gateway/sallyport/core/toolset"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 )
 
@@ -31,7 +32,7 @@ var keys = []struct{ name, sql string }{
 	{"group", "unnest(coalesce(nullif(requester_groups, []), [NULL]))"},
 	{"model", "endpoint_name"},
 	{"tool", "coding_tool"},
-	{"hosted", "service_name"},
+	{"hosted", "CASE service_name WHEN '" + toolset.CodeType + "' THEN coalesce(mcp_metadata.tool_name, service_name) ELSE service_name END"}, // a row for each language
 	{"day", "event_date"},
 	{"month", "strftime(event_date, '%Y-%m')"},
 }

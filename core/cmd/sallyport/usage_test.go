@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,8 @@ type usageRow struct {
 	Tool      string            `delta:"coding_tool,omitzero"`
 	Agent     string            `delta:"user_agent,omitzero"`
 	Service   string            `delta:"service_type,omitzero"`
+	Name      string            `delta:"service_name,omitzero"`
+	MCP       map[string]any    `delta:"mcp_metadata"`
 	Input     *int64            `delta:"input_tokens"`
 	Output    *int64            `delta:"output_tokens"`
 	Total     *int64            `delta:"total_tokens"`
@@ -59,10 +62,11 @@ func called(at, user, model, tool string, input, cached, output int64, cost stri
 	return r
 }
 
-// withUsage makes a configuration whose usage table holds rows, in two commits.
-func withUsage(t *testing.T, rows ...usageRow) (file string) {
+// withUsage makes a configuration in dir whose usage table holds rows, in two
+// commits.
+func withUsage(t *testing.T, dir string, rows ...usageRow) (file string) {
 	t.Helper()
-	file = configFile(t, "")
+	file = configIn(t, dir, "")
 	if code, _, errs := command(t, "tables", "-c", file); code != 0 { // makes the table
 		t.Fatal(errs)
 	}
@@ -90,9 +94,11 @@ func withUsage(t *testing.T, rows ...usageRow) (file string) {
 // someUsage is that of two months: costs that floats would not add up, a call
 // without a price, one whose tokens were estimated, a hosted tool's, one by
 // somebody in no group, and one that was refused.
-func someUsage(t *testing.T) string {
+func someUsage(t *testing.T, dir string) string {
+	t.Helper()
 	tool := called("2026-11-02T10:00:01Z", "alice@example.com", "", "", 0, 0, 0, "", "analysts", "eng")
 	tool.Input, tool.Output, tool.Total, tool.Details, tool.Service = nil, nil, nil, nil, "HOSTED_TOOL"
+	tool.Name, tool.MCP = "code_execution", map[string]any{"tool_name": "system.ai.python_exec"}
 	odd := called("2026-11-03T00:00:00Z", "bob@example.com", "gpt", "codex", 7, 0, 7, "0.000000000001")
 	odd.Groups = nil
 	odd.Agent = "=cmd|' /C calc'!A0,\"quoted\"\nsecond line"
@@ -103,7 +109,7 @@ func someUsage(t *testing.T) string {
 	estimated.Source = "estimated"
 	refused := called("2026-11-01T09:00:00Z", "alice@example.com", "sonnet", "claude-code", 0, 0, 0, "", "analysts", "eng")
 	refused.Source, refused.Status = "none", "refused"
-	return withUsage(t, refused,
+	return withUsage(t, dir, refused,
 		called("2026-10-31T23:59:59Z", "alice@example.com", "sonnet", "claude-code", 1000, 900, 20, "123456.789012345678", "analysts", "eng"),
 		called("2026-11-01T00:00:00Z", "alice@example.com", "sonnet", "claude-code", 1000, 0, 20, "0.2", "analysts", "eng"),
 		called("2026-11-02T10:00:00Z", "alice@example.com", "free", "", 5, 0, 5, "", "analysts", "eng"),
@@ -112,9 +118,34 @@ func someUsage(t *testing.T) string {
 	)
 }
 
+var shared struct {
+	sync.Once
+	file string
+}
+
+// sharedUsage is that of someUsage, with a gateway over it that the commands
+// ask. Nobody writes to it.
+func sharedUsage(t *testing.T) string {
+	t.Helper()
+	shared.Do(func() {
+		dir, err := os.MkdirTemp("", "sp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := someUsage(t, dir)
+		end := running(t, file)
+		atEnd = append(atEnd, end, func() error { return os.RemoveAll(dir) })
+		shared.file = file
+	})
+	if shared.file == "" {
+		t.Fatal("the test that made the shared usage has failed")
+	}
+	return shared.file
+}
+
 func TestUsageReport(t *testing.T) {
 	t.Parallel()
-	file := someUsage(t)
+	file := sharedUsage(t)
 	const (
 		unpriced  = "Without a price, and so not in the cost: 1 request that used tokens. Set price at the destinations of their models; it holds for later requests.\n"
 		estimated = "With tokens that the gateway estimated, because the provider did not tell them: 1 request.\n"
@@ -155,6 +186,13 @@ claude-code         1             0    100      50      10      0.10
 -----------  --------  ------------  -----  ------  ------  --------
 total               2             1    105      50      15      0.10
 `, unpriced + estimated},
+		{[]string{"--by", "hosted", "--since", "2026-11-02", "--until", "2026-11-02"}, `HOSTED                 REQUESTS  HOSTED CALLS  INPUT  CACHED  OUTPUT  COST USD
+---------------------  --------  ------------  -----  ------  ------  --------
+-                             2             0    105      50      15      0.10
+system.ai.python_exec         0             1      0       0       0         -
+---------------------  --------  ------------  -----  ------  ------  --------
+total                         2             1    105      50      15      0.10
+`, unpriced + estimated},
 		{[]string{"--by", "", "--since", "2026-11-02", "--until", "2026-11"}, `REQUESTS  HOSTED CALLS  INPUT  CACHED  OUTPUT  COST USD
 --------  ------------  -----  ------  ------  --------
        4             1    115      50      25      0.40
@@ -174,7 +212,7 @@ total         0             0      0       0       0         -
 // What is exported is what is in the table, to the last digit.
 func TestUsageExport(t *testing.T) {
 	t.Parallel()
-	file := someUsage(t)
+	file := sharedUsage(t)
 	code, out, errs := command(t, "usage", "export", "--csv", "-c", file)
 	if code != 0 || errs != "8 rows\n" {
 		t.Fatalf("got exit code %d, %s", code, errs)
@@ -248,7 +286,7 @@ func TestUsageExportInPages(t *testing.T) {
 	for i := range 25 {
 		rows = append(rows, called(fmt.Sprintf("2026-11-%02dT10:00:00.%06dZ", 1+i/10, i/4), "alice@example.com", "m", "", 1, 0, 1, "0.01"))
 	}
-	file := withUsage(t, rows...)
+	file := withUsage(t, t.TempDir(), rows...)
 	cmd := &cobra.Command{}
 	cmd.SetContext(t.Context())
 	err := withData(cmd, file, func(d gateway.Data) error {
@@ -280,7 +318,7 @@ func TestUsageExportInPages(t *testing.T) {
 
 func TestUsageExportToAFile(t *testing.T) {
 	t.Parallel()
-	file := someUsage(t)
+	file := sharedUsage(t)
 	path := filepath.Join(t.TempDir(), "out.csv")
 	if code, out, errs := command(t, "usage", "export", "-c", file, "-o", path); code != 0 || out != "" {
 		t.Fatalf("got exit code %d, %q, %s", code, out, errs)
@@ -311,9 +349,10 @@ func TestUsageExportToAFile(t *testing.T) {
 	}
 }
 
+// No gateway runs here: each command opens the data.
 func TestTablesCommand(t *testing.T) {
 	t.Parallel()
-	file := someUsage(t)
+	file := someUsage(t, t.TempDir())
 	code, out, errs := command(t, "tables", "--flush", "-c", file)
 	fields := strings.Fields(strings.Split(out, "\n")[2])
 	if code != 0 || !strings.HasPrefix(out, "TABLE") || len(fields) != 9 || fields[0] != "system.ai_gateway.usage" || fields[1] != "8" || fields[5] != "2" || fields[8] != "0" {
@@ -326,6 +365,9 @@ func TestTablesCommand(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &info); err != nil || code != 0 || info.Name != "system.ai_gateway.usage" || info.Rows != 8 {
 		t.Errorf("got exit code %d, %s %v\n%s", code, errs, err, out)
+	}
+	if code, out, errs = command(t, "usage", "report", "--by", "", "-c", file); code != 0 || !strings.Contains(out, "       6             1   2115     950      65  123457.39") {
+		t.Errorf("got exit code %d, %s\n%s", code, errs, out)
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 )
 
 // Requests that generate nothing are checked like the others, take no turn of
@@ -111,26 +111,30 @@ func TestMoreFaults(t *testing.T) {
 			for _, fault := range []Fault{Hang, HangMid} {
 				text.Fault = fault
 				s.Script(text)
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-				req, err := http.NewRequestWithContext(ctx, "POST", s.URL+tc.path, strings.NewReader(tc.body))
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Header.Set("Content-Type", "application/json")
-				if strings.HasPrefix(tc.end, "event: response") || name == "chat" {
-					req.Header.Set("Authorization", "Bearer "+testKey)
-				}
-				req.Header.Set("X-Api-Key", testKey)
-				req.Header.Set("X-Goog-Api-Key", testKey)
-				req.Header.Set("Anthropic-Version", "2023-06-01")
-				resp, err := http.DefaultClient.Do(req)
-				if err == nil {
-					err = readAll(resp)
-				}
-				if !errors.Is(err, context.DeadlineExceeded) || (resp == nil) != (fault == Hang) {
-					t.Errorf("fault %d: got %v, %v", fault, resp, err)
-				}
-				cancel()
+				synctest.Test(t, func(t *testing.T) {
+					ctx, leave := context.WithCancel(t.Context())
+					defer leave()
+					req := httptest.NewRequestWithContext(ctx, "POST", s.URL+tc.path, strings.NewReader(tc.body))
+					req.Header.Set("Content-Type", "application/json")
+					if strings.HasPrefix(tc.end, "event: response") || name == "chat" {
+						req.Header.Set("Authorization", "Bearer "+testKey)
+					}
+					req.Header.Set("X-Api-Key", testKey)
+					req.Header.Set("X-Goog-Api-Key", testKey)
+					req.Header.Set("Anthropic-Version", "2023-06-01")
+					w, over := httptest.NewRecorder(), false
+					go func() { s.ServeHTTP(w, req); over = true }()
+					synctest.Wait() // until nothing more comes by itself
+					reply := w.Body.String()
+					if over || w.Flushed != (fault == HangMid) || strings.Contains(reply, "one") != (fault == HangMid) || strings.Contains(reply, tc.end) {
+						t.Errorf("fault %d: got %s, over %t", fault, reply, over)
+					}
+					leave()
+					synctest.Wait()
+					if !over || w.Body.String() != reply {
+						t.Errorf("fault %d, after the client left: got %s, over %t", fault, w.Body, over)
+					}
+				})
 			}
 			s.Script(Turn{Status: 400, Body: `{"error":"own words"}`})
 			if status, reply := send(t, s, tc.path, tc.body); status != 400 || reply != `{"error":"own words"}` {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/sallyport-gateway/sallyport/core/delta"
 	"github.com/sallyport-gateway/sallyport/core/ledger"
-	"github.com/sallyport-gateway/sallyport/core/store"
+	"github.com/sallyport-gateway/sallyport/core/store/storetest"
 	"github.com/sallyport-gateway/sallyport/core/tables"
 	"github.com/sallyport-gateway/sallyport/core/usage"
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -36,17 +36,16 @@ func New(t testing.TB, statusOf func(apierror.Code) int, payloads ...string) *Lo
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	dir := t.TempDir()
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "state.db"), quiet)
-	if err != nil {
-		t.Fatalf("state: %v", err)
-	}
-	t.Cleanup(func() { db.Close() })
+	db := storetest.Open(t)
 	defs := []tables.Definition{{Name: usage.UsageTable, Kind: usage.UsageKind()}}
 	for _, name := range payloads {
 		defs = append(defs, tables.Definition{Name: name, Kind: usage.PayloadKind()})
 	}
 	// Nothing is committed in the background, so that all records stay readable.
-	cfg := tables.Config{FlushAfter: time.Hour, LogBytes: 64 << 20}
+	cfg := tables.Config{FlushAfter: time.Hour, LogBytes: 64 << 20, FullWait: -1}
+	if len(payloads) == 0 { // all rows are small, and Fill has less to write
+		cfg.SegmentBytes, cfg.LogBytes = 1<<20, 4<<20
+	}
 	set, err := tables.Open(t.Context(), tables.Dirs{Log: filepath.Join(dir, "log"), Tables: filepath.Join(dir, "tables")}, cfg, defs, db, quiet)
 	if err != nil {
 		t.Fatalf("tables: %v", err)
@@ -77,9 +76,7 @@ func (l *Log) Fill(ctx context.Context) {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(resume)
-	ctx, cancel := context.WithCancel(ctx)
-	cancel() // what would have to wait fails
-	for size := 8 << 20; size > 0; {
+	for size := 1 << 19; size > 0; {
 		if _, err := l.Tables.Log().Append(ctx, "filler", tables.Header(make([]byte, 0, size), "filler")[:size]); err != nil {
 			size /= 2
 		}

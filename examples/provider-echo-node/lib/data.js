@@ -16,6 +16,9 @@ const HELLO_WAIT = 5_000; // ms
 const MAX_HELLO = 256;
 const MAX_TOKENS = 4096;
 
+// Full tells the gateway that a request would find no place now.
+class Full extends Error {}
+
 class DataPlane {
   // begin(turn) gives {upstream, decode(reply)}.
   constructor(begin) {
@@ -28,14 +31,18 @@ class DataPlane {
 
   listen(dir, ready) {
     this.path = path.join(dir, 'data.sock');
-    this.server.listen(this.path, ready);
+    this.server.listen(this.path, () => {
+      // What fails from now on, such as memory for one more socket, goes by.
+      this.server.on('error', (e) => log('warn', 'a data connection cannot be accepted', {error: String(e)}));
+      ready();
+    });
   }
 
   services(protos, grpc) {
     return [[protos.sallyport.provider.v1.Provider.service, {
       OpenData: (call, answer) => {
         try { answer(null, this.open(call.request.frames)); }
-        catch (e) { answer({code: grpc.status.FAILED_PRECONDITION, details: e.message}); }
+        catch (e) { answer({code: grpc.status[e instanceof Full ? 'RESOURCE_EXHAUSTED' : 'FAILED_PRECONDITION'], details: e.message}); }
       },
     }]];
   }
@@ -44,7 +51,7 @@ class DataPlane {
     if (frames < VERSION) throw new Error(`this plugin speaks frame format ${VERSION}, the gateway ${frames}`);
     const now = Date.now();
     for (const [token, end] of this.tokens) if (end < now) this.tokens.delete(token);
-    if (this.tokens.size >= MAX_TOKENS) throw new Error('too many connections asked for and not made');
+    if (this.tokens.size >= MAX_TOKENS) throw new Full('too many connections asked for and not made');
     const token = crypto.randomBytes(32);
     this.tokens.set(token.toString('hex'), now + TOKEN_LIFE);
     return {socket: this.path, token, frames: VERSION, max_frame: MAX_FRAME};

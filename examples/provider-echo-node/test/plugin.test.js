@@ -71,6 +71,7 @@ class Plugin {
 class Connection {
   constructor(socket) {
     this.socket = socket;
+    socket.on('error', () => {}); // the reader tells it
     this.reader = new Reader(socket);
   }
 
@@ -163,4 +164,32 @@ test('exchanges', async (t) => {
   assert.deepStrictEqual(await plugin.call('health', 'Check', {service: 'plugin'}), {status: 'SERVING'});
   assert.deepStrictEqual(await plugin.stop(), {code: 0, left: []}, plugin.log);
   c.socket.destroy();
+});
+
+test('a plugin without descriptors has them again', {skip: process.platform !== 'linux' || !fs.existsSync('/usr/bin/prlimit')}, async () => {
+  const plugin = await new Plugin().start();
+  const pid = plugin.process.pid;
+  const few = fs.readdirSync(`/proc/${pid}/fd`).length + 8;
+  execFileSync('/usr/bin/prlimit', ['--pid', String(pid), `--nofile=${few}:${few}`]);
+  const request = {input: [{type: 'message', role: 'user', content: [{type: 'input_text', text: 'hi'}]}]};
+  const all = [];
+  for (let i = 0; i < 16; i++) all.push(await plugin.connect()); // more than there are descriptors
+  const asked = await Promise.allSettled(all.map((c) => c.ask(request)));
+  const served = asked.filter((a) => a.status === 'fulfilled').length;
+  assert.ok(served > 0 && served < all.length, `${served} of ${all.length} were let in`);
+  for (const c of all) c.socket.destroy();
+  for (;;) { // until it has seen that
+    const c = await plugin.connect();
+    try {
+      await c.ask(request);
+      const {events} = await c.answer(200, ['{"text":"a"}\n{"end":"stop","read":3,"wrote":2}\n']);
+      assert.strictEqual(events.at(-1).response.status, 'completed');
+      break;
+    } catch (e) {
+      if (e instanceof assert.AssertionError) throw e;
+    } finally {
+      c.socket.destroy();
+    }
+  }
+  assert.deepStrictEqual(await plugin.stop(), {code: 0, left: []}, plugin.log);
 });

@@ -14,6 +14,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/sandbox/guests"
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/fetch"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 )
 
 // Variable names the directory of guests that were made already, as make test
@@ -48,7 +49,7 @@ func Directory(languages ...string) (string, error) {
 			return "", fmt.Errorf("%w\n%s", err, log)
 		}
 	}
-	m, err := engine.ReadManifest(dir)
+	m, err := manifest.Read(dir)
 	if err != nil {
 		return "", fmt.Errorf("guests of %s: %w\n%s", dir, err, log)
 	}

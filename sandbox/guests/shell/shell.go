@@ -1,7 +1,8 @@
 // Package shell builds the shell guest from Go modules alone: the interpreter
 // and the tools of package sh, compiled for wasip1. Nothing of a third party is
-// kept in the tree: the one change that the interpreter needs for wasip1 is made
-// to a copy while it is built, and the build fails if upstream has changed there.
+// kept in the tree: the few lines in which the interpreter is to differ are
+// changed in a copy while it is built, and the build fails if upstream has
+// changed there.
 package shell
 
 import (
@@ -36,12 +37,14 @@ var modules = []struct{ path, licence string }{
 	{"golang.org/x/term", "BSD-3-Clause"},
 }
 
-// retags makes the interpreter use its pipes inside the process on wasip1, too,
-// where it knows them for js only (see RATIONALE.md). The second file gets a
-// name that does not end in _js, which the go command reads as a platform.
-var retags = []struct{ from, to, old, new string }{
+// changes make the interpreter use its pipes inside the process on wasip1, too,
+// where it knows them for js only (see RATIONALE.md), and count the values of an
+// associative array. The second file gets a name that does not end in _js, which
+// the go command reads as a platform.
+var changes = []struct{ from, to, old, new string }{
 	{"interp/stdin_os.go", "interp/stdin_os.go", "//go:build !js\n", "//go:build !js && !wasip1\n"},
 	{"interp/stdin_js.go", "interp/stdin_inside.go", "//go:build js\n", "//go:build js || wasip1\n"},
+	{"expand/param.go", "expand/param.go", "\t\tn := len(elems)\n", "\t\tn := len(elems)\n\t\tif vr.Kind == Associative {\n\t\t\tn = len(vr.Map)\n\t\t}\n"},
 }
 
 // Inputs is all that the built guest depends on.
@@ -73,10 +76,10 @@ func Build(ctx context.Context, dir string) (guest.Guest, error) {
 		return guest.Guest{}, err
 	}
 	// Its path is in the guest, so it is the same in every build.
-	key := "shell-interpreter-" + fetch.Digest(filepath.Base(dirs[interpreter]), fmt.Sprint(retags))[:32]
-	changed, err := fetch.Once(ctx, key, func(dir string) error { return retagged(dirs[interpreter], dir) })
+	key := "shell-interpreter-" + fetch.Digest(filepath.Base(dirs[interpreter]), fmt.Sprint(changes))[:32]
+	changed, err := fetch.Once(ctx, key, func(dir string) error { return altered(dirs[interpreter], dir) })
 	if err != nil {
-		return guest.Guest{}, fmt.Errorf("change %s for wasip1: %w", interpreter, err)
+		return guest.Guest{}, fmt.Errorf("change %s: %w", interpreter, err)
 	}
 	mod, err := replaced(root, dir, changed)
 	if err != nil {
@@ -131,8 +134,8 @@ func list(ctx context.Context, root string) ([]guest.Source, map[string]string, 
 	return sources, dirs, nil
 }
 
-// retagged copies the module from into to and changes the build tags.
-func retagged(from, to string) error {
+// altered copies the module from into to and makes the changes.
+func altered(from, to string) error {
 	err := filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -156,7 +159,7 @@ func retagged(from, to string) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range retags {
+	for _, r := range changes {
 		b, err := os.ReadFile(filepath.Join(to, r.from))
 		if err != nil {
 			return err

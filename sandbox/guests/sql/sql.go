@@ -70,7 +70,7 @@ func Build(ctx context.Context, _ string) (guest.Guest, error) {
 	if err != nil {
 		return guest.Guest{}, err
 	}
-	return guest.Guest{Language: "sql", Wasm: filepath.Join(linked, linkedName), Stack: stack, Features: []string{"SQLite " + sqlite, "JSON", "FTS5", "math functions", "median", "stddev"},
+	return guest.Guest{Language: "sql", Wasm: filepath.Join(linked, linkedName), Stack: stack, Features: []string{"SQLite " + sqlite, "JSON", "FTS5", "math functions", "median", "stddev", "REGEXP", "generate_series", "date_trunc"},
 		Sources: append([]guest.Source{
 			{Name: "SQLite", Version: sqlite, SHA256: hash, Licence: "blessing (public domain)", Texts: []string{filepath.Join(src, "sqlite3-binding.h")}},
 		}, guest.CLibrary(zig, fetch.ZigVersion())...)}, nil

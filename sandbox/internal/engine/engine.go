@@ -17,6 +17,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/wasi"
 )
 
@@ -50,7 +51,7 @@ type Engine struct {
 
 // Guest is one compiled guest.
 type Guest struct {
-	Entry
+	manifest.Entry
 	compiled wazero.CompiledModule
 	image    image
 	spares   spares
@@ -58,6 +59,9 @@ type Guest struct {
 
 // imageSize is the size of the memory at the start, in bytes.
 func (g *Guest) imageSize() uint64 { return uint64(g.Pages) * pageSize }
+
+// pageSize is the unit of WebAssembly memory.
+const pageSize = manifest.PageSize
 
 // ErrNoGuest says that a language is not there.
 var ErrNoGuest = errors.New("no such guest")
@@ -68,7 +72,7 @@ var errCompile = errors.New("compile")
 // warms it for the next process; one that is of no use is done without. After
 // Load nothing of the file system is needed.
 func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
-	m, err := ReadManifest(dir)
+	m, err := manifest.Read(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +109,22 @@ func Load(ctx context.Context, dir string, o Options) (*Engine, error) {
 	return e, nil
 }
 
+// secureDir makes dir if it is missing and refuses one that others could write
+// to: what is in it runs as machine code in this process.
+func secureDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return errors.New("is not a directory")
+	}
+	return checkOwner(info)
+}
+
 // empty removes what wazero keeps in a cache.
 func empty(cache string) error {
 	dirs, err := filepath.Glob(filepath.Join(cache, "wazero-*"))
@@ -114,7 +134,7 @@ func empty(cache string) error {
 	return err
 }
 
-func (e *Engine) load(ctx context.Context, dir string, m Manifest, o Options) error {
+func (e *Engine) load(ctx context.Context, dir string, m manifest.Manifest, o Options) error {
 	if err := wasi.Instantiate(ctx, e.runtime); err != nil {
 		return err
 	}
@@ -151,13 +171,13 @@ func (e *Engine) load(ctx context.Context, dir string, m Manifest, o Options) er
 
 // add reads and compiles one guest and puts its files to the others', whose
 // hashes sums has.
-func (e *Engine) add(ctx context.Context, dir string, entry Entry, o Options, files map[string][]byte, sums map[string]string) error {
+func (e *Engine) add(ctx context.Context, dir string, entry manifest.Entry, o Options, files map[string][]byte, sums map[string]string) error {
 	own := map[string][]byte{}
 	for _, f := range entry.Files {
 		if sum, ok := sums[f.Path]; ok && sum != f.SHA256 {
 			return fmt.Errorf("file %q is also in another guest, with other contents", f.Path)
 		}
-		b, err := readPinned(dir, f.File, f.SHA256)
+		b, err := manifest.ReadFile(dir, f.File, f.SHA256)
 		if err != nil {
 			return err
 		}
@@ -175,12 +195,12 @@ func (e *Engine) add(ctx context.Context, dir string, entry Entry, o Options, fi
 }
 
 // compile reads and compiles one guest.
-func (e *Engine) compile(ctx context.Context, dir string, entry Entry, copies bool) (*Guest, error) {
-	wasm, err := readPinned(dir, entry.Module, entry.ModuleSHA256)
+func (e *Engine) compile(ctx context.Context, dir string, entry manifest.Entry, copies bool) (*Guest, error) {
+	wasm, err := manifest.ReadFile(dir, entry.Module, entry.ModuleSHA256)
 	if err != nil {
 		return nil, err
 	}
-	mem, err := readPinned(dir, entry.Image, entry.ImageSHA256)
+	mem, err := manifest.ReadFile(dir, entry.Image, entry.ImageSHA256)
 	if err != nil {
 		return nil, err
 	}

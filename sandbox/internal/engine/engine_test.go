@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/toy"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/wasi"
 )
@@ -21,12 +22,12 @@ import (
 func copyGuests(t *testing.T, change func(m map[string]any)) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"toy.wasm", "toy.mem", "toy.txt", ManifestName} {
+	for _, name := range []string{"toy.wasm", "toy.mem", "toy.txt", manifest.Name} {
 		b, err := os.ReadFile(filepath.Join(toy.Dir(t), name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name == ManifestName && change != nil {
+		if name == manifest.Name && change != nil {
 			var m map[string]any
 			if err := json.Unmarshal(b, &m); err != nil {
 				t.Fatal(err)
@@ -73,10 +74,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"version", func(m map[string]any) { m["version"] = 2 }, "version is 2"},
 		{"wazero", func(m map[string]any) { m["wazero"] = "v1.0.0" }, `wazero is "v1.0.0"`},
 		{"unknown key", func(m map[string]any) { m["extra"] = 1 }, "extra"},
-		{"module's hash", func(m map[string]any) { guest(m)["module_sha256"] = zeros }, `"toy.wasm" has the SHA-256`},
-		{"image's hash", func(m map[string]any) { guest(m)["image_sha256"] = zeros }, `"toy.mem" has the SHA-256`},
-		{"no hash", func(m map[string]any) { guest(m)["module_sha256"] = "" }, `"toy.wasm" has the SHA-256`},
-		{"file's hash", func(m map[string]any) { guest(m)["files"].([]any)[0].(map[string]any)["sha256"] = zeros }, `"toy.txt" has the SHA-256`},
+		{"module's hash", func(m map[string]any) { guest(m)["module_sha256"] = zeros }, `"toy.wasm" is not what it was made as`},
+		{"image's hash", func(m map[string]any) { guest(m)["image_sha256"] = zeros }, `"toy.mem" is not what it was made as`},
+		{"no hash", func(m map[string]any) { guest(m)["module_sha256"] = "" }, `"toy.wasm" is not what it was made as`},
+		{"file's hash", func(m map[string]any) { guest(m)["files"].([]any)[0].(map[string]any)["sha256"] = zeros }, `"toy.txt" is not what it was made as`},
 		{"file outside lib", func(m map[string]any) { guest(m)["files"].([]any)[0].(map[string]any)["path"] = "data/x" }, "not below lib"},
 		{"file above lib", func(m map[string]any) { guest(m)["files"].([]any)[0].(map[string]any)["path"] = "lib/../x" }, "not below lib"},
 		{"module outside", func(m map[string]any) { guest(m)["module"] = "../toy.wasm" }, "not inside the directory"},
@@ -116,9 +117,9 @@ func TestPartial(t *testing.T) {
 		fails  bool
 	}{
 		{name: "all whole", change: func(map[string]any) {}, want: "python shell sql"},
-		{name: "module", change: func(m map[string]any) { guest(m, 0)["module_sha256"] = zeros }, want: "shell sql", broken: `"toy.wasm" has the SHA-256`},
+		{name: "module", change: func(m map[string]any) { guest(m, 0)["module_sha256"] = zeros }, want: "shell sql", broken: `"toy.wasm" is not what it was made as`},
 		{name: "image", change: func(m map[string]any) { guest(m, 0)["image"] = "gone.mem" }, want: "shell sql", broken: "gone.mem"},
-		{name: "file", change: func(m map[string]any) { guest(m, 0)["files"].([]any)[0].(map[string]any)["sha256"] = zeros }, want: "shell sql", broken: `"toy.txt" has the SHA-256`},
+		{name: "file", change: func(m map[string]any) { guest(m, 0)["files"].([]any)[0].(map[string]any)["sha256"] = zeros }, want: "shell sql", broken: `"toy.txt" is not what it was made as`},
 		{name: "no module", change: func(m map[string]any) { notWasm(m, 0) }, want: "shell sql", broken: "compile toy.txt"},
 		{name: "only", change: func(m map[string]any) { guest(m, 0)["module_sha256"] = zeros }, only: []string{"python", "sql"}, want: "sql", broken: "SHA-256"},
 		{name: "not there", change: func(m map[string]any) { m["guests"] = m["guests"].([]any)[1:] }, only: []string{"python", "sql"}, want: "sql", broken: "no such guest"},

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-gateway/sallyport/sandbox/guests/guesttest"
-	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/module"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/wasi"
 )
@@ -17,7 +17,7 @@ import (
 // not what an engine made of them.
 func TestEveryImportOfEveryGuest(t *testing.T) {
 	dir := guesttest.Dir(t)
-	m, err := engine.ReadManifest(dir)
+	m, err := manifest.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

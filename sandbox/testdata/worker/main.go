@@ -14,7 +14,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/module"
 	"github.com/sallyport-gateway/sallyport/sandbox/worker"
 )
@@ -40,14 +40,14 @@ func guests(reactor, dir string) error {
 	if err != nil {
 		return err
 	}
-	m := engine.Manifest{Version: 1, Wazero: engine.WazeroVersion}
+	m := manifest.Manifest{Version: 1, Wazero: manifest.Wazero}
 	for _, language := range []string{"python", "sql", "shell"} {
-		m.Guests = append(m.Guests, engine.Entry{
+		m.Guests = append(m.Guests, manifest.Entry{
 			Language: language, Module: "guest.wasm", ModuleSHA256: sum(snapped.Module), Image: "guest.mem", ImageSHA256: sum(snapped.Image),
 			Pages: snapped.Pages, Stack: snapped.Stack, Interrupt: snapped.Interrupt,
 		})
 	}
-	manifest, err := json.Marshal(m)
+	text, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func guests(reactor, dir string) error {
 		os.Mkdir(dir, 0o700),
 		os.WriteFile(filepath.Join(dir, "guest.wasm"), snapped.Module, 0o600),
 		os.WriteFile(filepath.Join(dir, "guest.mem"), snapped.Image, 0o600),
-		os.WriteFile(filepath.Join(dir, "manifest.json"), manifest, 0o600),
+		os.WriteFile(filepath.Join(dir, manifest.Name), text, 0o600),
 	)
 }
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import grpc
 
@@ -64,6 +65,14 @@ class Plugin:
     def _read_log(self):
         for line in self.process.stderr:
             self.log.append(line.decode().rstrip("\n"))
+
+    def wait_log(self, words):
+        """Waits for a line of the plugin's log."""
+        end = time.monotonic() + 10
+        while not any(words in line for line in self.log):
+            if time.monotonic() > end:
+                raise AssertionError("no line with %r in the log:\n%s" % (words, "\n".join(self.log)))
+            time.sleep(0.01)
 
     def unary(self, method, request=b"", answer=None):
         serialize = None if isinstance(request, bytes) else lambda m: m.SerializeToString()

@@ -1,7 +1,11 @@
 import json
+import os
+import resource
 import struct
 import time
 import unittest
+
+import grpc
 
 import gateway
 
@@ -103,6 +107,48 @@ class Provider(unittest.TestCase):
         data.request("generate", {})
         with self.assertRaises((EOFError, ConnectionError)):
             data.next()
+        data.close()
+
+    def test_more_connections_than_it_takes(self):
+        with gateway.Plugin("provider_lines.py") as p:
+            held = []
+            for _ in range(128):
+                held.append(p.data())
+                held[-1].request("generate", {})
+                held[-1].up_req()
+            with self.assertRaises(grpc.RpcError) as refused:
+                p.data()
+            self.assertEqual(refused.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            held.pop().close()
+            self._again(p)
+            for data in held:
+                data.close()
+
+    def test_it_has_descriptors_again(self):
+        with gateway.Plugin("provider_lines.py") as p:
+            pid = p.process.pid
+            few = len(os.listdir("/proc/%d/fd" % pid)) + 8
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, few))
+            held = [p.data() for _ in range(16)]  # more than there are descriptors
+            p.wait_log("cannot be accepted")
+            for data in held:
+                data.close()
+            self._again(p)
+
+    def _again(self, p):
+        """An exchange goes well, as soon as the plugin has seen that others ended."""
+        end = time.monotonic() + 10
+        while True:
+            try:
+                data = p.data()
+                break
+            except grpc.RpcError:
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.01)
+        data.request("generate", {})
+        data.up_req()
+        data.reply(b"one\n")
+        self.assertIsNone(data.events()[1])
         data.close()
 
     def test_back_pressure(self):

@@ -30,6 +30,14 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 	case "crash-in-begin":
 		go panic("in a goroutine of its own")
 		select {}
+	case "hoard": // descriptors that no connection explains
+		for range 200 {
+			r, w, err := os.Pipe()
+			if err != nil {
+				return nil, err
+			}
+			hoard = append(hoard, r, w)
+		}
 	case "hang-in-begin":
 		time.Sleep(time.Hour)
 	case "environ":
@@ -53,6 +61,8 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 	}
 	return &exchange{model: t.Model, up: up}, nil
 }
+
+var hoard []*os.File
 
 type exchange struct {
 	model string

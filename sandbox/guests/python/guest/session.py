@@ -11,6 +11,7 @@ import builtins
 import concurrent.futures.thread
 import errno
 import gc
+import http.client
 import inspect
 import linecache
 import os
@@ -197,6 +198,15 @@ def _no_process(*args, **options):
     raise OSError(errno.ENOTSUP, "no processes in the sandbox")
 
 
+class _HTTPSConnection(http.client.HTTPConnection):
+    """Fails as a connection without encryption does, when it connects."""
+
+    default_port = http.client.HTTPS_PORT
+
+    def __init__(self, host, port=None, *, context=None, **options):
+        super().__init__(host, port, **options)
+
+
 def _no_thread(*args, **options):
     raise RuntimeError("can't start new thread: the sandbox has only one")
 
@@ -247,6 +257,8 @@ def _explain():
         if name != "getaddrinfo":  # which socket wraps
             setattr(socket, name, _no_name)
     socket.socketpair = _no_network
+    http.client.HTTPSConnection = _HTTPSConnection  # without it https is no known type of URL
+    http.client._create_https_context = lambda http_version: None
     socket.gethostname = _socket.gethostname = lambda: "sandbox"
     for name in "execv", "execve", "fork", "forkpty", "kill", "pipe", "posix_spawn", "posix_spawnp", "system", "waitpid":
         setattr(os, name, _no_process)

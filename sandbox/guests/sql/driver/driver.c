@@ -2,13 +2,15 @@
 // runs the statements of a program and writes the rows of the last one that has
 // columns to stdout, as {"columns":[…],"rows":[[…],…],"cut":false}; errors go
 // to stderr. Once locked it opens no file any more.
-#include <unistd.h>
+#include <locale.h>
 #include <math.h>
+#include <regex.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sqlite3-binding.h"
 
@@ -86,6 +88,187 @@ static void spread_final(sqlite3_context *ctx) {
   sqlite3_result_double(ctx, kind & ROOT ? sqrt(v) : v);
 }
 
+// free_pattern is called when SQLite forgets a pattern.
+static void free_pattern(void *p) {
+  regfree(p);
+  free(p);
+}
+
+// pattern compiles argument 0, once for a statement where it is a constant. It
+// knows the extended expressions of POSIX, \d \s \w, and (?i) at the beginning.
+// Without one, ctx has the error, unless the argument is NULL.
+static regex_t *pattern(sqlite3_context *ctx, sqlite3_value *v) {
+  regex_t *re = sqlite3_get_auxdata(ctx, 0);
+  if (re) return re;
+  const char *text = (const char *)sqlite3_value_text(v);
+  if (!text || !(re = malloc(sizeof *re))) {
+    if (text) sqlite3_result_error_nomem(ctx);
+    return 0;
+  }
+  int flags = REG_EXTENDED | REG_NOSUB;
+  if (strncmp(text, "(?i)", 4) == 0) text += 4, flags |= REG_ICASE;
+  int rc = regcomp(re, text, flags);
+  if (rc) {
+    char why[100], *say = 0;
+    regerror(rc, re, why, sizeof why);
+    free(re);
+    if ((say = sqlite3_mprintf("REGEXP: %s", why))) sqlite3_result_error(ctx, say, -1);
+    sqlite3_free(say);
+    return 0;
+  }
+  sqlite3_set_auxdata(ctx, 0, re, free_pattern);
+  return sqlite3_get_auxdata(ctx, 0); // NULL when there was no memory for it
+}
+
+// regexp(pattern, text) is what the operator REGEXP calls: text REGEXP pattern.
+static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  (void)argc;
+  const char *text = (const char *)sqlite3_value_text(argv[1]);
+  if (!text) return;
+  const regex_t *re = pattern(ctx, argv[0]);
+  if (!re) return;
+  int rc = regexec(re, text, 0, 0, 0);
+  if (rc == REG_ESPACE) sqlite3_result_error_nomem(ctx);
+  else sqlite3_result_int(ctx, rc == 0);
+}
+
+// date_trunc(unit, time) is the beginning of the unit that the time is in; of a
+// date it is a date. SQLite's own functions know what a time may look like.
+static const char truncation[] =
+    "WITH t(u, x) AS (SELECT lower(?1), ?2), b(r) AS (SELECT CASE u"
+    " WHEN 'year' THEN datetime(x, 'start of year')"
+    " WHEN 'quarter' THEN datetime(x, 'start of month', '-' || ((strftime('%m', x) + 2) % 3) || ' months')"
+    " WHEN 'month' THEN datetime(x, 'start of month')"
+    " WHEN 'week' THEN datetime(x, 'start of day', '-6 days', 'weekday 1')"
+    " WHEN 'day' THEN datetime(x, 'start of day')"
+    " WHEN 'hour' THEN strftime('%Y-%m-%d %H:00:00', x)"
+    " WHEN 'minute' THEN strftime('%Y-%m-%d %H:%M:00', x)"
+    " WHEN 'second' THEN datetime(x) ELSE '' END FROM t)"
+    " SELECT CASE WHEN r <> '' AND length(x) <= 10 THEN date(r) ELSE r END FROM b, t";
+
+static void drop_statement(void *st) { sqlite3_finalize(st); }
+
+static void date_trunc(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
+  (void)argc;
+  if (sqlite3_value_type(argv[0]) == SQLITE_NULL) return;
+  sqlite3_stmt *st = sqlite3_get_auxdata(ctx, 0);
+  int kept = st != 0;
+  if (!st && sqlite3_prepare_v2(db, truncation, sizeof truncation, &st, 0)) {
+    sqlite3_result_error(ctx, sqlite3_errmsg(db), -1);
+    return;
+  }
+  sqlite3_bind_value(st, 1, argv[0]);
+  sqlite3_bind_value(st, 2, argv[1]);
+  int rc = sqlite3_step(st);
+  if (rc != SQLITE_ROW) sqlite3_result_error_code(ctx, rc);
+  else if (sqlite3_column_type(st, 0) == SQLITE_TEXT && sqlite3_column_bytes(st, 0) == 0)
+    sqlite3_result_error(ctx, "date_trunc: the unit is year, quarter, month, week, day, hour, minute or second", -1);
+  else sqlite3_result_value(ctx, sqlite3_column_value(st, 0));
+  sqlite3_reset(st);
+  if (!kept) sqlite3_set_auxdata(ctx, 0, st, drop_statement);
+}
+
+// generate_series(start, stop, step) is a table of integers, one a row; step is
+// 1 if left out, and counts down when it is negative.
+typedef struct {
+  sqlite3_vtab_cursor base;
+  sqlite3_int64 row, value, at[3]; // at: start, stop, step
+  int done;
+} series;
+
+static int series_connect(sqlite3 *to, void *aux, int argc, const char *const *argv, sqlite3_vtab **out, char **err) {
+  (void)aux, (void)argc, (void)argv, (void)err;
+  int rc = sqlite3_declare_vtab(to, "CREATE TABLE x(value, start HIDDEN, stop HIDDEN, step HIDDEN)");
+  if (rc) return rc;
+  if (!(*out = calloc(1, sizeof **out))) return SQLITE_NOMEM;
+  return sqlite3_vtab_config(to, SQLITE_VTAB_INNOCUOUS);
+}
+
+static int series_disconnect(sqlite3_vtab *t) {
+  free(t);
+  return SQLITE_OK;
+}
+
+static int series_open(sqlite3_vtab *t, sqlite3_vtab_cursor **out) {
+  (void)t;
+  series *s = calloc(1, sizeof *s);
+  *out = &s->base;
+  return s ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int series_close(sqlite3_vtab_cursor *c) {
+  free(c);
+  return SQLITE_OK;
+}
+
+// series_plan takes the arguments in their order; bit n of the plan says that
+// argument n is there.
+static int series_plan(sqlite3_vtab *t, sqlite3_index_info *info) {
+  int where[3] = {-1, -1, -1}, unusable = 0, n = 0;
+  for (int i = 0; i < info->nConstraint; i++) {
+    int argument = info->aConstraint[i].iColumn - 1;
+    if (argument < 0 || info->aConstraint[i].op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
+    if (info->aConstraint[i].usable) where[argument] = i;
+    else unusable |= 1 << argument;
+  }
+  for (int a = 0; a < 3; a++) {
+    if (where[a] >= 0) {
+      info->aConstraintUsage[where[a]].argvIndex = ++n;
+      info->aConstraintUsage[where[a]].omit = 1;
+      info->idxNum |= 1 << a;
+    } else if (unusable & 1 << a) {
+      return SQLITE_CONSTRAINT; // another order of the tables has it
+    }
+  }
+  if ((info->idxNum & 3) != 3) {
+    sqlite3_free(t->zErrMsg);
+    t->zErrMsg = sqlite3_mprintf("generate_series needs a start and a stop");
+    return SQLITE_ERROR;
+  }
+  info->estimatedCost = 1000, info->estimatedRows = 1000;
+  return SQLITE_OK;
+}
+
+static int series_filter(sqlite3_vtab_cursor *c, int plan, const char *name, int argc, sqlite3_value **argv) {
+  (void)name;
+  series *s = (series *)c;
+  s->row = 1, s->done = 0, s->at[2] = 1;
+  for (int a = 0, i = 0; a < 3 && i < argc; a++) {
+    if (!(plan & 1 << a)) continue;
+    if (sqlite3_value_type(argv[i]) == SQLITE_NULL) s->done = 1;
+    s->at[a] = sqlite3_value_int64(argv[i++]);
+  }
+  if (s->at[2] == 0) s->at[2] = 1;
+  s->value = s->at[0];
+  if (s->at[2] > 0 ? s->value > s->at[1] : s->value < s->at[1]) s->done = 1;
+  return SQLITE_OK;
+}
+
+static int series_next(sqlite3_vtab_cursor *c) {
+  series *s = (series *)c;
+  s->row++;
+  if (__builtin_add_overflow(s->value, s->at[2], &s->value) || (s->at[2] > 0 ? s->value > s->at[1] : s->value < s->at[1])) s->done = 1;
+  return SQLITE_OK;
+}
+
+static int series_eof(sqlite3_vtab_cursor *c) { return ((series *)c)->done; }
+
+static int series_column(sqlite3_vtab_cursor *c, sqlite3_context *ctx, int i) {
+  const series *s = (const series *)c;
+  sqlite3_result_int64(ctx, i == 0 ? s->value : s->at[i - 1]);
+  return SQLITE_OK;
+}
+
+static int series_rowid(sqlite3_vtab_cursor *c, sqlite3_int64 *row) {
+  *row = ((series *)c)->row;
+  return SQLITE_OK;
+}
+
+static const sqlite3_module series_module = {
+    .xConnect = series_connect, .xBestIndex = series_plan, .xDisconnect = series_disconnect, .xOpen = series_open, .xClose = series_close,
+    .xFilter = series_filter, .xNext = series_next, .xEof = series_eof, .xColumn = series_column, .xRowid = series_rowid};
+
+// functions adds what SQLite lacks.
 static int functions(void) {
   static const struct { const char *name; int kind; } list[] = {
       {"stddev", SAMPLE | ROOT}, {"stddev_samp", SAMPLE | ROOT}, {"stddev_pop", ROOT}, {"variance", SAMPLE}, {"var_samp", SAMPLE}, {"var_pop", 0}};
@@ -94,7 +277,11 @@ static int functions(void) {
                                      (void *)(intptr_t)list[i].kind, 0, spread_step, spread_final);
     if (rc) return rc;
   }
-  return SQLITE_OK;
+  const int pure = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
+  int rc = sqlite3_create_function(db, "regexp", 2, pure, 0, regexp, 0, 0);
+  if (!rc) rc = sqlite3_create_function(db, "date_trunc", 2, pure, 0, date_trunc, 0, 0);
+  if (!rc) rc = sqlite3_create_module(db, "generate_series", &series_module, 0);
+  return rc;
 }
 
 // chance fills out with the host's random numbers: there is no /dev/urandom, and
@@ -107,6 +294,7 @@ static int chance(sqlite3_vfs *vfs, int n, char *out) {
 // sbx_init opens the database and brings the temporary one into being, so that
 // both are in the image.
 __attribute__((export_name("sbx_init"))) int32_t sbx_init(void) {
+  if (!setlocale(LC_CTYPE, "C.UTF-8")) return 7; // a pattern's dot is a character
   if (sqlite3_initialize()) return 1;
   sqlite3_vfs *vfs = sqlite3_vfs_find("unix-none"); // there are no file locks in WASI
   if (!vfs) return 2;

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/engine"
+	"github.com/sallyport-gateway/sallyport/sandbox/internal/manifest"
 	"github.com/sallyport-gateway/sallyport/sandbox/internal/module"
 )
 
@@ -23,7 +24,7 @@ func main() {
 	guest := flag.String("guest", "guest", "directory of the guest's source")
 	out := flag.String("out", "", "directory to write to")
 	flag.Parse()
-	if _, err := os.Stat(filepath.Join(*out, engine.ManifestName)); err != nil {
+	if _, err := os.Stat(filepath.Join(*out, manifest.Name)); err != nil {
 		if err := build(*guest, *out); err != nil {
 			log.Fatal(err)
 		}
@@ -55,12 +56,12 @@ func build(guest, dir string) error {
 	if err != nil {
 		return err
 	}
-	m := engine.Manifest{Version: 1, Wazero: engine.WazeroVersion}
+	m := manifest.Manifest{Version: 1, Wazero: manifest.Wazero}
 	for _, language := range []string{"python", "shell", "sql"} {
-		e := engine.Entry{
+		e := manifest.Entry{
 			Language: language, Module: "toy.wasm", Image: "toy.mem", Pages: snap.Pages, Stack: snap.Stack,
 			ModuleSHA256: sum(snap.Module), ImageSHA256: sum(snap.Image),
-			Files: []engine.File{{Path: "lib/toy.txt", File: "toy.txt", SHA256: sum([]byte("toy"))}},
+			Files: []manifest.File{{Path: "lib/toy.txt", File: "toy.txt", SHA256: sum([]byte("toy"))}},
 		}
 		if language == "python" { // the others have no soft interrupt
 			e.Interrupt = snap.Interrupt
@@ -71,7 +72,7 @@ func build(guest, dir string) error {
 	if err != nil {
 		return err
 	}
-	for name, b := range map[string][]byte{"toy.wasm": snap.Module, "toy.mem": snap.Image, "toy.txt": []byte("toy"), engine.ManifestName: b} {
+	for name, b := range map[string][]byte{"toy.wasm": snap.Module, "toy.mem": snap.Image, "toy.txt": []byte("toy"), manifest.Name: b} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return err
 		}

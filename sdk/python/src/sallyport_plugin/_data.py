@@ -1,6 +1,7 @@
 """The plugin's end of the data plane: a listening socket, a token for each
 connection, and the exchanges on it one after another."""
 
+import errno
 import logging
 import os
 import secrets
@@ -19,7 +20,9 @@ _TOKENS = 4096  # handed out and not used yet
 _TOKEN_LIFE = 30.0  # seconds from OpenData to HELLO
 _HELLO_WAIT = 5.0  # seconds for the first frame of a connection
 _MAX_HELLO = 256
-_CONNECTIONS = 128  # at once; more wait to be accepted
+_CONNECTIONS = 128  # at once, each with a thread; OpenData refuses more
+_PAUSES = 0.005, 1.0  # seconds, the first and the longest, before accepting again where that failed
+_CLOSED = errno.EBADF, errno.EINVAL  # of a listener that is
 
 
 class DataPlane:
@@ -30,7 +33,7 @@ class DataPlane:
         self._tokens = {}
         self._lock = threading.Lock()
         self._connections = set()
-        self._places = threading.Semaphore(_CONNECTIONS)
+        self._closed = threading.Event()
         self._flusher = frames.Flusher()
         self._watcher = frames.Watcher()
         self.path = os.path.join(directory, "data.sock")
@@ -39,24 +42,28 @@ class DataPlane:
         self._listener.listen(128)
         _threads.start("data", self._accept)
 
-    def open_data(self, request, refuse):
-        """Gives out the address and a token for one connection; refuse(text) does not return."""
+    def open_data(self, request, refuse, full):
+        """Gives out the address and a token for one connection; refuse(text) and full(text) do not return."""
         if request.frames < frames.VERSION:
             refuse("this plugin speaks frame format %d, the gateway %d" % (frames.VERSION, request.frames))
         token, now = secrets.token_bytes(32), time.monotonic()
         with self._lock:
             if len(self._tokens) >= _TOKENS:
                 self._tokens = {t: end for t, end in self._tokens.items() if end > now}
-            full = len(self._tokens) >= _TOKENS
-            if not full:
+            busy = len(self._connections) >= _CONNECTIONS
+            flooded = len(self._tokens) >= _TOKENS
+            if not busy and not flooded:
                 self._tokens[token] = now + _TOKEN_LIFE
-        if full:
-            refuse("too many connections asked for and not made")
+        if busy:
+            full("%d connections at once are all that this plugin takes" % _CONNECTIONS)
+        if flooded:
+            full("too many connections asked for and not made")
         return provider_pb2.OpenDataResponse(
             socket=self.path, token=token, frames=frames.VERSION, max_frame=frames.MAX_FRAME
         )
 
     def close(self):
+        self._closed.set()
         self._listener.close()
         with self._lock:
             for sock in self._connections:
@@ -65,17 +72,45 @@ class DataPlane:
             os.remove(self.path)
 
     def _accept(self):
-        while True:
-            self._places.acquire()
+        """Takes connections until the listener is closed. Whatever else goes
+        wrong goes by, such as having no descriptor or no memory left."""
+        pause = 0
+        while not self._closed.is_set():
             try:
                 sock, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            _threads.start("exchange", lambda sock=sock: self._connection(sock), deep=True)
+            except OSError as e:
+                if e.errno in _CLOSED:
+                    return
+                pause = self._rest(pause, e)
+                continue
+            with self._lock:
+                full = len(self._connections) >= _CONNECTIONS
+                if not full:
+                    self._connections.add(sock)
+            if full:  # many were let in at once; the gateway tells its client to try again
+                sock.close()
+                continue
+            try:
+                _threads.start("exchange", lambda sock=sock: self._connection(sock), deep=True)
+                pause = 0
+            except (RuntimeError, MemoryError) as e:  # no thread
+                self._end(sock)
+                pause = self._rest(pause, e)
+
+    def _rest(self, pause, why):
+        """Waits before the next try, and gives how long that was."""
+        if not pause:
+            log.warning("data connections cannot be accepted at the moment; they wait", extra={"error": str(why)})
+        pause = min(max(2 * pause, _PAUSES[0]), _PAUSES[1])
+        self._closed.wait(pause)
+        return pause
+
+    def _end(self, sock):
+        with self._lock:
+            self._connections.discard(sock)
+        sock.close()
 
     def _connection(self, sock):
-        with self._lock:
-            self._connections.add(sock)
         try:
             reader = frames.Reader(sock)
             self._admit(sock, reader)
@@ -92,10 +127,7 @@ class DataPlane:
         except PermissionError as e:
             log.warning("data connection refused", extra={"error": str(e)})
         finally:
-            with self._lock:
-                self._connections.discard(sock)
-            sock.close()
-            self._places.release()
+            self._end(sock)
 
     def _admit(self, sock, reader):
         """Checks who is there, and reads HELLO."""

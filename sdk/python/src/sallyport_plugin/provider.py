@@ -174,7 +174,9 @@ class _ProviderPlugin(_boot.Plugin):
 
         def open_data(request, context):
             return self._data.open_data(
-                request, lambda why: context.abort(grpc.StatusCode.FAILED_PRECONDITION, why)
+                request,
+                refuse=lambda why: context.abort(grpc.StatusCode.FAILED_PRECONDITION, why),
+                full=lambda why: context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, why),
             )
 
         method = grpc.unary_unary_rpc_method_handler(

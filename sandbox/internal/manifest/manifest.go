@@ -1,11 +1,13 @@
-package engine
+// Package manifest describes the guests of a directory: what files they have and
+// their hashes. It is what those who only look at guests need, and knows no
+// WebAssembly.
+package manifest
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,12 +16,15 @@ import (
 	"strings"
 )
 
-// ManifestName is the file that describes the guests of a directory.
-const ManifestName = "manifest.json"
+// Name is the file that describes the guests of a directory.
+const Name = "manifest.json"
 
-// WazeroVersion is the version that guests are made and run with. A snapshot
-// does not depend on it, but the tests of a guest were run with this one.
-const WazeroVersion = "v1.12.0"
+// Wazero is the version that guests are made and run with. A snapshot does not
+// depend on it, but the tests of a guest were run with this one.
+const Wazero = "v1.12.0"
+
+// PageSize is the unit of WebAssembly memory, in bytes.
+const PageSize = 64 << 10
 
 // Manifest describes the guests of a directory. Only modules that it names with
 // their hash are ever compiled.
@@ -59,13 +64,10 @@ type Source struct {
 	Licence string `json:"licence"`
 }
 
-// pageSize is the unit of WebAssembly memory.
-const pageSize = 64 << 10
-
-// ReadManifest reads and checks the manifest of dir. The error is
+// Read reads and checks the manifest of dir. The error is
 // fs.ErrNotExist when dir has none.
-func ReadManifest(dir string) (Manifest, error) {
-	path := filepath.Join(dir, ManifestName)
+func Read(dir string) (Manifest, error) {
+	path := filepath.Join(dir, Name)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("guests: %w", err)
@@ -89,8 +91,8 @@ func (m Manifest) check() error {
 	if m.Version != 1 {
 		return fmt.Errorf("version is %d, not 1", m.Version)
 	}
-	if m.Wazero != WazeroVersion {
-		return fmt.Errorf("wazero is %q, not %q", m.Wazero, WazeroVersion)
+	if m.Wazero != Wazero {
+		return fmt.Errorf("wazero is %q, not %q", m.Wazero, Wazero)
 	}
 	seen := map[string]bool{}
 	for _, g := range m.Guests {
@@ -113,7 +115,7 @@ func (g Entry) check() error {
 		return fmt.Errorf("interrupt: %d addresses, not 3", len(g.Interrupt))
 	}
 	for _, a := range g.Interrupt {
-		if uint64(a)+4 > uint64(g.Pages)*pageSize {
+		if uint64(a)+4 > uint64(g.Pages)*PageSize {
 			return fmt.Errorf("interrupt: address %d is outside the memory", a)
 		}
 	}
@@ -125,35 +127,49 @@ func (g Entry) check() error {
 	return nil
 }
 
-// readPinned reads a file of dir and checks its hash. What was read is what was
+// ReadFile reads a file of dir and checks its hash. What was read is what was
 // checked: the file is not opened again.
-func readPinned(dir, name, sum string) ([]byte, error) {
-	if !filepath.IsLocal(name) {
-		return nil, fmt.Errorf("file %q is not inside the directory", name)
+func ReadFile(dir, name, sum string) ([]byte, error) {
+	path, err := inside(dir, name)
+	if err != nil {
+		return nil, err
 	}
-	b, err := os.ReadFile(filepath.Join(dir, name))
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	got := sha256.Sum256(b)
-	if want, err := hex.DecodeString(sum); err != nil || !bytes.Equal(want, got[:]) {
-		return nil, fmt.Errorf("file %q has the SHA-256 %x, the manifest says %q; make the guests again", name, got, sum)
-	}
-	return b, nil
+	return b, compare(name, got[:], sum)
 }
 
-// secureDir makes dir if it is missing and refuses one that others could write
-// to: what is in it runs as machine code in this process.
-func secureDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Lstat(dir)
+// Check checks the hash of a file of dir without keeping what is in it.
+func Check(dir, name, sum string) error {
+	path, err := inside(dir, name)
 	if err != nil {
 		return err
 	}
-	if !info.IsDir() {
-		return errors.New("is not a directory")
+	f, err := os.Open(path)
+	if err != nil {
+		return err
 	}
-	return checkOwner(info)
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	return compare(name, h.Sum(nil), sum)
+}
+
+func inside(dir, name string) (string, error) {
+	if !filepath.IsLocal(name) {
+		return "", fmt.Errorf("file %q is not inside the directory", name)
+	}
+	return filepath.Join(dir, name), nil
+}
+
+func compare(name string, got []byte, sum string) error {
+	if want, err := hex.DecodeString(sum); err != nil || !bytes.Equal(want, got) {
+		return fmt.Errorf("file %q is not what it was made as: its SHA-256 is %x, the manifest says %q; make the guests again", name, got, sum)
+	}
+	return nil
 }
