@@ -38,7 +38,7 @@ var (
 	smallBudget = map[string]string{"native": "0.10 CPU-s", "translated": "0.35 CPU-s"}
 	largeBudget = map[string]string{"native": "0.15 CPU-s", "translated": "0.35 CPU-s"}
 	burstBudget = map[string]string{"native": "6 µs", "translated": "12 µs"}
-	pacedBudget = map[string]string{"native": "2 copies", "translated": "6 copies"}
+	pacedBudget = map[string]string{"native": "2 copies", "translated": "7 copies"}
 )
 
 var workloads = []workload{
@@ -52,6 +52,7 @@ var workloads = []workload{
 	{name: "paced-200", clients: 1, requests: 2, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-200", clients: 32, requests: 64, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-40", clients: 32, requests: 32, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
+	{name: "paced-40", clients: 512, requests: 512, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
 }
 
 func (k workload) letters() string { return strings.Repeat("word ", k.reply/5) }

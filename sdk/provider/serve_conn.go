@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/socket"
@@ -66,8 +67,8 @@ func (s *server) conn(c net.Conn) {
 		s.mu.Unlock()
 	}()
 
-	d := socket.Direct(c)
-	sc := &serverConn{c: c, r: newFrameReader(d), w: newFrameWriter(d), translator: s.translator, front: s.front, watcher: &s.watcher}
+	in := &inReader{r: socket.Direct(c)}
+	sc := &serverConn{c: c, in: in, r: newFrameReader(in), w: newFrameWriter(in.r), translator: s.translator, front: s.front, watcher: &s.watcher}
 	sc.w.delay = 0 // see watcher
 	for {
 		t, n, err := sc.r.head()
@@ -89,9 +90,23 @@ func (s *server) conn(c net.Conn) {
 	}
 }
 
+// inReader reads a connection, and tells whether somebody waits in Read.
+type inReader struct {
+	r     net.Conn
+	waits atomic.Bool
+}
+
+func (r *inReader) Read(b []byte) (int, error) {
+	r.waits.Store(true)
+	n, err := r.r.Read(b)
+	r.waits.Store(false)
+	return n, err
+}
+
 // serverConn is one connection, with one exchange or dialogue on it at a time.
 type serverConn struct {
 	c          net.Conn
+	in         *inReader // of c
 	r          *frameReader
 	w          *frameWriter
 	translator Translator

@@ -57,7 +57,7 @@ func (w *watcher) look() bool {
 		return false
 	}
 	for sc, cancel := range w.under {
-		if hungUp(sc.c) {
+		if !sc.in.waits.Load() && hungUp(sc.c) { // who waits for more sees the end himself
 			cancel()
 		} else if sc.w.waiting() {
 			go sc.w.flush() // may wait for the gateway, as long as the connection lives
