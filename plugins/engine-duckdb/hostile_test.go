@@ -352,7 +352,10 @@ func TestInsideALauncher(t *testing.T) {
 				}
 				t.Cleanup(func() { os.RemoveAll(dir) })
 				own, prog := writeFile(t, filepath.Join(dir, "own.csv"), "v\n1\n2\n"), filepath.Join(dir, "program")
-				if err := os.WriteFile(prog, bin, 0o700); err != nil {
+				syscall.ForkLock.RLock() // a process that starts meanwhile would have it open for writing, and nobody could run it
+				err = os.WriteFile(prog, bin, 0o700)
+				syscall.ForkLock.RUnlock()
+				if err != nil {
 					t.Fatal(err)
 				}
 				if err := os.Mkdir(filepath.Join(dir, "run"), 0o700); err != nil {
