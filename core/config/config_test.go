@@ -197,6 +197,27 @@ func TestDefault(t *testing.T) {
 	}
 }
 
+// A file that has a table among the samples gets them written.
+func TestSamples(t *testing.T) {
+	for tables, want := range map[string]string{
+		"{reviews: {location: ./sallyport-data/samples/reviews.parquet}}":               "sallyport-data/samples",
+		"{a: {location: ./a.parquet}, b: {location: sallyport-data/samples/b.parquet}}": "sallyport-data/samples",
+		"{reviews: {location: ./samples/reviews.parquet}}":                              "",
+		"{reviews: {location: ./sallyport-data/samples/more/reviews.parquet}}":          "",
+	} {
+		c, err := Parse([]byte(least+"catalog: {main: {sales: {tables: "+tables+"}}}\n"), "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want != "" {
+			want = filepath.Join("/x", want)
+		}
+		if got := c.Samples(); got != want {
+			t.Errorf("%s: samples are in %q, want %q", tables, got, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(least)
 	f.Add(read(&testing.T{}, "contract.yaml"))
@@ -215,7 +236,11 @@ models:
   m:
     destinations: [{provider: demo, model: demo}]
     limits: [{of: user hevy@example.com, requests: 3, per: minute}, {of: group analysts, requests: 3, per: minute}]
-surfaces: {anthropic: {allow: [devlopers, heavy@example.com]}}
+surfaces:
+  anthropic: {allow: [devlopers, heavy@example.com]}
+  codex: {enabled: false, allow: [nobody]}
+  gemini: {allow: [devloper, nobody]}
+  openai: {allow: [account users]}
 budgets: [{of: service_principal etl, usd: 1, per: day}, {of: user nobody, usd: 1, per: day}]
 access:
   users: [{name: heavy@example.com, groups: [analysts, developers]}]
@@ -226,6 +251,9 @@ access:
 	}
 	want := []string{
 		`surfaces.anthropic.allow[0]: there is no user, service principal or group "devlopers", so it has no effect; did you mean "developers"?`,
+		`surfaces.codex.allow[0]: there is no user, service principal or group "nobody", so it has no effect`,
+		`surfaces.gemini.allow[0]: there is no user, service principal or group "devloper", so nobody but administrators may use this surface; did you mean "developers"?`,
+		`surfaces.gemini.allow[1]: there is no user, service principal or group "nobody", so nobody but administrators may use this surface`,
 		`models.m.limits[0].of: there is no user "hevy@example.com", so it has no effect; did you mean "heavy@example.com"?`,
 		`budgets[1].of: there is no user "nobody", so it has no effect`,
 		`budgets: without a price these models spend nothing of any budget: m`,

@@ -58,13 +58,20 @@ func Default(dir string) (*Config, error) {
 	return c, nil
 }
 
-// Samples is where the defaults expect the sample tables; "" when a file was
-// read.
+// Samples is where the sample tables are expected, samples in the data
+// directory; "" when the catalog has no table there.
 func (c *Config) Samples() string {
-	if c.file != "" {
-		return ""
+	dir := filepath.Join(c.Data.Dir, "samples")
+	for _, schemas := range c.Catalog {
+		for _, s := range schemas {
+			for _, t := range s.Tables {
+				if filepath.Dir(c.Path(t.Location)) == dir {
+					return dir
+				}
+			}
+		}
 	}
-	return filepath.Join(c.Data.Dir, "samples")
+	return ""
 }
 
 func sampleCatalog(dir string) catalog.Config {

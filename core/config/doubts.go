@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/spelling"
 )
 
@@ -16,15 +17,16 @@ import (
 func (c *Config) Doubts() []string {
 	var lines []string
 	who := c.principals()
-	known := func(path, kind, name string) {
+	all := slices.Concat(who["user"], who["service_principal"], who["group"])
+	known := func(path, kind, name, effect string) {
 		names := who[kind]
 		if kind == "" {
-			names = slices.Concat(who["user"], who["service_principal"], who["group"])
+			names = all
 		}
 		if slices.Contains(names, name) {
 			return
 		}
-		line := fmt.Sprintf("%s: there is no %s %q, so it has no effect", path, strings.ReplaceAll(cmp.Or(kind, "user, service principal or group"), "_", " "), name)
+		line := fmt.Sprintf("%s: there is no %s %q, so %s", path, strings.ReplaceAll(cmp.Or(kind, "user, service principal or group"), "_", " "), name, effect)
 		if near := spelling.Nearest(name, names); near != "" {
 			line += fmt.Sprintf("; did you mean %q?", near)
 		}
@@ -33,12 +35,17 @@ func (c *Config) Doubts() []string {
 	of := func(path, text string) {
 		kind, name, _ := strings.Cut(text, " ")
 		if kind == "user" || kind == "service_principal" || kind == "group" {
-			known(path, kind, strings.TrimSpace(name))
+			known(path, kind, strings.TrimSpace(name), noEffect)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Surfaces)) {
-		for i, p := range c.Surfaces[name].Allow {
-			known(fmt.Sprintf("surfaces.%s.allow[%d]", name, i), "", p)
+		s := c.Surfaces[name]
+		effect := noEffect
+		if (s.Enabled == nil || *s.Enabled) && !slices.ContainsFunc(s.Allow, func(p string) bool { return slices.Contains(all, p) }) {
+			effect = "nobody but administrators may use this surface"
+		}
+		for i, p := range s.Allow {
+			known(fmt.Sprintf("surfaces.%s.allow[%d]", name, i), "", p, effect)
 		}
 	}
 	var free []string
@@ -62,9 +69,13 @@ func (c *Config) Doubts() []string {
 	return lines
 }
 
-// principals are the names of users, service principals and groups.
+// noEffect is what comes of a limit or budget for somebody who does not exist.
+const noEffect = "it has no effect"
+
+// principals are the names of users, service principals and groups, the built-in
+// one too.
 func (c *Config) principals() map[string][]string {
-	who := map[string][]string{}
+	who := map[string][]string{"group": {access.AccountUsers}}
 	add := func(kind, name string, groups []string) {
 		who[kind] = append(who[kind], name)
 		who["group"] = append(who["group"], groups...)

@@ -100,7 +100,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 func TestExampleHasDefaults(t *testing.T) {
 	text := exampleFile(t)
 	c := parseExample(t, text)
-	must := regexp.MustCompile(`(?ms)^(version|providers|models|access):.*?(?:^$|\z)`)
+	must := regexp.MustCompile(`(?ms)^(version|providers|models|access|catalog):.*?(?:^$|\z)`)
 	short := bytes.Join(must.FindAll(text, -1), []byte("\n"))
 	short = regexp.MustCompile(`(?m)^    timeouts:.*\n(?:      .*\n)+`).ReplaceAll(short, nil)
 	if len(short) > len(text)/2 || bytes.Contains(short, []byte("\n    timeouts:")) {

@@ -68,13 +68,13 @@ func (g *Gateway) Apply(ctx context.Context, cfg *config.Config) (done Reloaded,
 		return done, err
 	}
 	// Plugins first: what they say of themselves decides whether the rest fits.
-	if err := g.plugins.Configure(ctx, settings, perUser(cfg)); err != nil {
+	plugins, err := g.plugins.Configure(ctx, settings, perUser(cfg))
+	if err != nil {
 		return done, err
 	}
 	defer func() {
 		if err != nil {
-			before, serr := toolSettings(old.cfg)
-			err = errors.Join(err, serr, g.plugins.Configure(context.WithoutCancel(ctx), before, perUser(old.cfg)))
+			err = errors.Join(err, plugins.Undo())
 		}
 	}()
 	if err := g.tables.Define(ctx, definitions(cfg)); err != nil {
@@ -101,6 +101,7 @@ func (g *Gateway) Apply(ctx context.Context, cfg *config.Config) (done Reloaded,
 	}
 	g.install(gen)
 	old.leave() // the gateway's own use
+	plugins.Keep()
 	g.restoreLimits(ctx)
 	if err := g.certificates.reload(); err != nil {
 		g.log.Warn("the certificate could not be read again; the old one is used", "error", err)
@@ -112,6 +113,7 @@ func (g *Gateway) Apply(ctx context.Context, cfg *config.Config) (done Reloaded,
 	for _, key := range done.Restart {
 		g.log.Warn("changed in the configuration, and in force after the next start only", "key", key)
 	}
+	done.Warnings = append(done.Warnings, g.reopenCode()...)
 	g.log.Info("the new configuration is in force", "file", cfg.File())
 	return done, nil
 }

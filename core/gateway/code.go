@@ -121,7 +121,7 @@ func codeNotes(cfg *config.Config) (languages, notes []string) {
 			languages = append(languages, string(l))
 		}
 		if err := broken[l]; err != nil {
-			notes = append(notes, fmt.Sprintf("models run no programs in %s: %s: %s; `make build` makes its guest again", l, guests(cfg), strings.ReplaceAll(err.Error(), "\n", ", ")))
+			notes = append(notes, fmt.Sprintf("models run no programs in %s: its guest in %s %s: %s; `make build` makes it again", l, guests(cfg), condition(err), strings.ReplaceAll(err.Error(), "\n", ", ")))
 		}
 	}
 	notes = append(notes, absent(cfg, whole, broken)...)
@@ -136,6 +136,14 @@ func codeNotes(cfg *config.Config) (languages, notes []string) {
 	return languages, notes
 }
 
+// condition says what is the matter with a guest that is of no use.
+func condition(broken error) string {
+	if errors.Is(broken, fs.ErrNotExist) {
+		return "is missing"
+	}
+	return "is damaged"
+}
+
 // absent has a sentence for each thing that was never built.
 func absent(cfg *config.Config, whole []sandbox.Language, broken map[sandbox.Language]error) (notes []string) {
 	for _, l := range wantedLanguages(cfg) {
@@ -144,7 +152,11 @@ func absent(cfg *config.Config, whole []sandbox.Language, broken map[sandbox.Lan
 		}
 	}
 	if !slices.Contains(whole, sandbox.SQL) {
-		notes = append(notes, "programs see no tables: the guest of sql prepares them, and it is not there or damaged")
+		state := "is missing"
+		if err := broken[sandbox.SQL]; err != nil {
+			state = condition(err)
+		}
+		notes = append(notes, "programs see no tables: the guest of sql prepares them, and it "+state)
 	}
 	return notes
 }
@@ -197,7 +209,7 @@ func checkCompiled(dir string) error {
 // serves everything else. The box takes every guest that is there, whatever
 // languages are offered now: a reload may offer others.
 func (g *Gateway) openCode() {
-	cfg := g.cfg.CodeExecution
+	cfg := g.codeConfig().CodeExecution
 	quiet := cfg.Offer == toolset.OfferNever
 	warn := func(notes ...string) {
 		for _, note := range notes {
@@ -215,20 +227,59 @@ func (g *Gateway) openCode() {
 		Guests: guests(g.cfg), Cache: compiledGuests(g.cfg), Workers: cfg.Workers, Shared: cfg.Shared, Limits: codeLimits(g.cfg), Start: g.startWorker, Log: g.log,
 	})
 	if errors.Is(err, fs.ErrNotExist) && errors.Is(err, sandbox.ErrNoGuests) {
-		warn(CodeExecution(g.cfg).Notes...)
-		g.code.missing.Store(new("no program can be run: there are no guests; the log says where they were looked for"))
+		warn(CodeExecution(g.codeConfig()).Notes...)
+		g.code.missing.Store(new("no program can be run: there are no guests; the log says where they were looked for, and once they are made `sallyport reload` takes them"))
 		return
 	}
 	if err != nil {
 		g.log.Error("code execution: models run no programs", "error", err)
-		g.code.missing.Store(new("no program can be run: it could not be started; the log says why"))
+		g.code.missing.Store(new("no program can be run: it could not be started; the log says why, and `sallyport reload` tries it again"))
 		return
 	}
 	g.code.box.Store(box)
+	g.code.missing.Store(nil)
 	languages := box.Languages()
-	notes := absent(g.cfg, languages, box.Broken())
-	warn(notes...)
+	warn(absent(g.codeConfig(), languages, box.Broken())...)
 	g.log.Info("code execution", "languages", languages, "offer", cfg.Offer, "guests", guests(g.cfg))
+}
+
+// codeConfig is the configuration that was started with, with what is offered
+// now: the rest of code execution is read at the start only.
+func (g *Gateway) codeConfig() *config.Config {
+	cfg := *g.cfg
+	if gen := g.current.Load(); gen != nil {
+		cfg.CodeExecution.Offer, cfg.CodeExecution.Languages = gen.cfg.CodeExecution.Offer, gen.cfg.CodeExecution.Languages
+	}
+	return &cfg
+}
+
+// reopenCode is a reload's look at the guests. Where there was no code execution
+// it tries again. A box that there is stays as it is, since programs run in it:
+// of guests that were made meanwhile it is said that they wait for the next
+// start. The warnings are what is wrong now. g.applying is held.
+func (g *Gateway) reopenCode() (warnings []string) {
+	if g.code.missing.Load() != nil {
+		g.openCode()
+	}
+	_, warnings = g.codeHealth()
+	box := g.code.box.Load()
+	if box == nil || len(warnings) == 0 {
+		return warnings
+	}
+	whole, _, _ := sandbox.Verify(guests(g.cfg)) // without any, nothing waits
+	there := box.Languages()
+	if waiting := slices.DeleteFunc(whole, func(l sandbox.Language) bool { return slices.Contains(there, l) }); len(waiting) > 0 {
+		warnings = append(warnings, fmt.Sprintf("code execution: guests that are whole now, and taken when the gateway is started again: %s", joined(waiting)))
+	}
+	return warnings
+}
+
+func joined(languages []sandbox.Language) string {
+	names := make([]string, len(languages))
+	for i, l := range languages {
+		names[i] = string(l)
+	}
+	return strings.Join(names, ", ")
 }
 
 // closeCode ends the programs that run, and the workers.
@@ -333,7 +384,8 @@ func (g *Gateway) codeHealth() (h httpapi.CodeHealth, problems []string) {
 		cfg = gen.cfg
 	}
 	h, wrong := g.codeState(cfg)
-	if h.Offer == toolset.OfferNever {
+	if h.Offer == toolset.OfferNever { // then nothing is missing
+		h.Missing = ""
 		return h, nil
 	}
 	for _, w := range wrong {
@@ -354,15 +406,21 @@ func (g *Gateway) codeState(cfg *config.Config) (h httpapi.CodeHealth, wrong []s
 		return h, nil
 	}
 	there, broken := box.Languages(), box.Broken()
-	for _, l := range wantedLanguages(cfg) {
-		switch {
-		case slices.Contains(there, l):
-			h.Languages = append(h.Languages, string(l))
-		case broken[l] != nil:
-			wrong = append(wrong, fmt.Sprintf("programs in %s cannot be run: its guest is damaged", l))
-		default:
-			wrong = append(wrong, fmt.Sprintf("programs in %s cannot be run: there is no guest for it", l))
+	state := func(l sandbox.Language) string {
+		if err := broken[l]; err != nil {
+			return condition(err)
 		}
+		return "was never made"
+	}
+	for _, l := range wantedLanguages(cfg) {
+		if slices.Contains(there, l) {
+			h.Languages = append(h.Languages, string(l))
+		} else {
+			wrong = append(wrong, fmt.Sprintf("programs in %s cannot be run: its guest %s; once it is made, the gateway must be started again", l, state(l)))
+		}
+	}
+	if !slices.Contains(there, sandbox.SQL) && slices.ContainsFunc(h.Languages, func(l string) bool { return l != string(sandbox.SQL) }) {
+		wrong = append(wrong, fmt.Sprintf("programs see no tables: the guest of sql prepares them, and it %s; once it is made, the gateway must be started again", state(sandbox.SQL)))
 	}
 	h.Missing = strings.Join(wrong, "; ")
 	now := box.Stats()

@@ -91,7 +91,8 @@ func TestDamagedGuests(t *testing.T) {
 	w := &world{Gateway: gatewaytest.StartConfig(t, parsed(", languages: [python, sql]")), openai: up}
 	w.token = w.Gateway.Token("root@example.com")
 	if got := health(t, w.URL); got.Status != "degraded" || len(got.Code.Languages) != 0 || len(got.Problems) != 2 ||
-		!strings.Contains(got.Problems[0], "programs in python cannot be run: its guest is damaged") || strings.Contains(strings.Join(got.Problems, ""), "/") {
+		!strings.Contains(got.Problems[0], "programs in python cannot be run: its guest is missing; once it is made, the gateway must be started again") ||
+		!strings.Contains(got.Problems[1], "programs in sql cannot be run: its guest is damaged") || strings.Contains(strings.Join(got.Problems, ""), "/") {
 		t.Errorf("with two damaged guests /health says %+v", got)
 	}
 	if _, err := os.Stat(filepath.Dir(old)); !os.IsNotExist(err) {
@@ -101,7 +102,7 @@ func TestDamagedGuests(t *testing.T) {
 	if err != nil || !slices.Equal(done.Restart, []string{"code_execution.limits.wall"}) {
 		t.Errorf("the reload gave %+v, %v; want only the wall to wait for the next start", done, err)
 	}
-	if got := health(t, w.URL); !slices.Equal(got.Code.Languages, []string{"shell"}) || len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "sql") {
+	if got := health(t, w.URL); !slices.Equal(got.Code.Languages, []string{"shell"}) || len(got.Problems) != 2 || !strings.Contains(got.Problems[0], "programs in sql") || !strings.Contains(got.Problems[1], "programs see no tables: the guest of sql prepares them, and it is damaged") {
 		t.Errorf("after the reload /health says %+v", got)
 	}
 	got := w.programs(t, compute(false), run(shellExec, "echo $((6 * 7))"))
@@ -119,13 +120,71 @@ func TestDamagedGuests(t *testing.T) {
 	if _, err := w.Gateway.Apply(t.Context(), parsed(", offer: never")); err != nil {
 		t.Fatal(err)
 	}
-	if got := health(t, w.URL); got.Status != "ok" || got.Code.Offer != "never" || !slices.Equal(got.Code.Languages, []string{"shell"}) || !strings.Contains(got.Code.Missing, "programs in sql cannot be run") {
+	if got := health(t, w.URL); got.Status != "ok" || got.Code.Offer != "never" || !slices.Equal(got.Code.Languages, []string{"shell"}) || got.Code.Missing != "" {
 		t.Errorf("with what nobody is offered /health says %+v", got)
 	}
 	report := gateway.CodeExecution(parsed(""))
 	said := strings.Join(report.Notes, "\n")
-	if !slices.Equal(report.Languages, []string{"shell"}) || !slices.Equal(report.Lost, []string{"python", "sql"}) || !strings.Contains(said, "no programs in sql: ") || !strings.Contains(said, "sql.mem") || !strings.Contains(said, "python.mem") || !strings.Contains(said, "programs see no tables") {
+	if !slices.Equal(report.Languages, []string{"shell"}) || !slices.Equal(report.Lost, []string{"python", "sql"}) || !strings.Contains(said, "no programs in sql: its guest in "+guests+" is damaged: file \"sql.mem\"") || !strings.Contains(said, "no programs in python: its guest in "+guests+" is missing: file ") || strings.Count(said, "make build") != 2 || !strings.Contains(said, "sql.mem") || !strings.Contains(said, "python.mem") || !strings.Contains(said, "programs see no tables") {
 		t.Errorf("doctor says %+v", report)
+	}
+	whole, err := os.ReadFile(filepath.Join(guesttest.Dir(t), "sql.mem"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(guests, "sql.mem"), whole, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err = w.Gateway.Apply(t.Context(), parsed(""))
+	if said := strings.Join(done.Warnings, "\n"); err != nil || !strings.Contains(said, "programs in python cannot be run: its guest is missing") || !strings.HasSuffix(said, "taken when the gateway is started again: sql") {
+		t.Errorf("a reload after one guest was made again says %+v, %v", done, err)
+	}
+}
+
+// Guests that are made while a gateway without any runs are taken by a reload,
+// which says what is wrong until then.
+func TestReloadTakesGuests(t *testing.T) {
+	t.Parallel()
+	up := upstream.OpenAI(t, "sk-model")
+	text, dir := openaiOnly(t, up, "sk-model")
+	compiled, err := guesttest.Compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guests := filepath.Join(dir, "guests")
+	text += "code_execution: {guests: " + guests + ", cache: " + compiled + "}\n"
+	w := &world{Gateway: gatewaytest.Start(t, text, dir), openai: up}
+	w.token = w.Gateway.Token("root@example.com")
+	reload := func() gateway.Reloaded {
+		t.Helper()
+		cfg, err := config.Parse([]byte(text), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := w.Gateway.Apply(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	const none = "code execution: no program can be run: there are no guests; the log says where they were looked for, and once they are made `sallyport reload` takes them"
+	if done := reload(); !slices.Contains(done.Warnings, none) {
+		t.Errorf("a reload without guests says %+v", done)
+	}
+	if got := health(t, w.URL); got.Status != "degraded" || !slices.Equal(got.Problems, []string{none}) {
+		t.Errorf("/health says %+v", got)
+	}
+	if err := os.Symlink(guesttest.Dir(t), guests); err != nil {
+		t.Fatal(err)
+	}
+	if done := reload(); slices.ContainsFunc(done.Warnings, func(s string) bool { return strings.HasPrefix(s, "code execution: ") }) {
+		t.Errorf("a reload with guests says %+v", done)
+	}
+	if got := health(t, w.URL); got.Status != "ok" || len(got.Code.Languages) != 3 || got.Code.Missing != "" {
+		t.Errorf("/health says %+v", got)
+	}
+	if got := w.programs(t, compute(false), run(shellExec, "echo $((6 * 7))")); got[0].text() != "42\n" {
+		t.Errorf("the shell gave %+v", got[0])
 	}
 }
 

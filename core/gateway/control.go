@@ -119,6 +119,7 @@ func (g *Gateway) control() http.Handler {
 		defer gen.leave()
 		answer(w, gen.state.PublicURL, nil)
 	})
+	mux.HandleFunc("GET /problems", func(w http.ResponseWriter, _ *http.Request) { answer(w, g.health().Problems, nil) })
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		unhurried(w)
 		done, err := g.Reload(r.Context())
@@ -228,6 +229,13 @@ func (m *Running) URL(ctx context.Context) (string, error) {
 	var url string
 	err := m.do(ctx, "GET", "/url", nil, &url)
 	return url, err
+}
+
+// Problems has a sentence for each thing that makes GET /health say that the
+// running gateway is degraded or failing.
+func (m *Running) Problems(ctx context.Context) ([]string, error) {
+	var v []string
+	return v, m.do(ctx, "GET", "/problems", nil, &v)
 }
 
 // Reload has the running gateway read its configuration again.

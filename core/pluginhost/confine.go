@@ -21,7 +21,8 @@ const (
 	defaultMemory = 1 << 30 // bytes, where the manifest asks for no other
 	addressSpace  = 256 << 30
 	openFiles     = 256
-	// Connections of the gateway to a provider's process, beside its openFiles.
+	// Connections of the gateway to a provider's process at most, beside its
+	// openFiles; see connsOf.
 	dataConns = 4096
 	threads   = 512
 	// A plugin that starts programs hands its limits to them.
@@ -118,16 +119,28 @@ func policy(l Launch, file *os.File) (confine.Policy, error) {
 	return p, nil
 }
 
-// maxConns is how many connections the gateway makes to a provider's process:
-// so many that each end of them finds a descriptor, where the system gives
-// fewer than the process may have too.
+// maxConns is how many connections the gateway makes to a provider's process.
 func maxConns() int {
-	const least = 16
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return dataConns
 	}
-	return max(int(min(l.Max, dataConns+openFiles))-openFiles, least)
+	return connsOf(l.Cur) // Go has raised it to the hard limit
+}
+
+// connsOf is maxConns where the gateway may have limit descriptors: a request
+// whose surface a plugin translates takes four of them, for its client, the
+// surface's plugin, the provider's plugin and the provider. The rest is for
+// tables, the ledger and the state database. A plugin that can have as many
+// descriptors as the gateway finds enough for its ends too.
+func connsOf(limit uint64) int {
+	const (
+		reserve = 256
+		each    = 4
+		least   = 16
+	)
+	limit = min(limit, reserve+each*dataConns) // may be no limit at all
+	return max((int(limit)-reserve)/each, least)
 }
 
 // processes is RLIMIT_NPROC of a plugin. Root's plugins have a user of their

@@ -258,9 +258,11 @@ func (h *Host) develop(p *plugin) (used bool, err error) {
 	h.mu.Lock()
 	others := slices.DeleteFunc(slices.Clone(h.plugins), func(o *plugin) bool { return o.dev && o.path == p.path })
 	h.mu.Unlock()
-	if err := h.swap(overrule(others, p)); err != nil {
+	c, err := h.swap(overrule(others, p))
+	if err != nil {
 		return false, err
 	}
+	c.Keep()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Contains(h.plugins, p), nil

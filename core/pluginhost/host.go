@@ -5,13 +5,11 @@
 package pluginhost
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -53,6 +51,7 @@ type Host struct {
 	starter *starter
 	metrics *metrics
 	conns   int             // to a provider's process at most
+	scarce  atomic.Int64    // when the operator was told that there are no descriptors, in Unix seconds
 	ctx     context.Context // ends with Close: of the host's own work, not of calls
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // every goroutine of the host
@@ -123,7 +122,7 @@ func (h *Host) install(ps []*plugin) (gone []*slot) {
 	for _, p := range ps {
 		switch {
 		case p.unlisted:
-			h.log.Warn("plugin is not used: nobody added it", "path", p.path, "run", "sallyport plugin add "+p.path)
+			h.log.Warn("plugin is not used: nobody added it", "path", p.path, "run", "sallyport plugin add "+p.path+" --to "+filepath.Dir(p.path))
 			continue
 		case p.refused != "":
 			h.log.Error("plugin refused", "path", p.path, "reason", p.refused)
@@ -169,112 +168,6 @@ func (h *Host) find(kind, name string) (*slot, *plugin, bool) {
 type options struct {
 	settings map[string]json.RawMessage
 	perUser  map[string]bool
-}
-
-// Configure puts settings and perUser in the place of Config.Settings and
-// Config.PerUser, and then does what Reload does. When that fails they are as
-// they were.
-func (h *Host) Configure(ctx context.Context, settings map[string]json.RawMessage, perUser map[string]bool) error {
-	was := h.options.Swap(&options{settings, perUser})
-	err := h.Reload(ctx)
-	if err != nil {
-		h.options.Store(was)
-	}
-	return err
-}
-
-// Reload reads the lists again. A plugin that is new can be used; one that is
-// gone is drained and stopped; of one that was added anew a fresh process takes
-// over while the old one finishes its calls. When a plugin that was used is
-// refused now, nothing changes; one whose new process does not start stays as
-// it was. Both are named in the error.
-func (h *Host) Reload(context.Context) error {
-	h.reload.Lock()
-	defer h.reload.Unlock()
-	ps, err := h.scan()
-	if err != nil {
-		return err
-	}
-	h.mu.Lock()
-	for _, p := range h.plugins {
-		if p.dev {
-			ps = overrule(ps, p)
-		}
-	}
-	h.mu.Unlock()
-	return h.swap(ps)
-}
-
-// swap puts ps in the place of the plugins.
-func (h *Host) swap(ps []*plugin) error {
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return errors.New("plugin host is closed")
-	}
-	if err := lostPlugins(h.plugins, ps); err != nil {
-		h.mu.Unlock()
-		return err
-	}
-	old := make(map[string]*plugin)
-	for _, p := range h.plugins {
-		old[p.path] = p
-	}
-	for k, p := range ps {
-		if was := old[p.path]; was != nil && p.same(was) {
-			ps[k] = was // with its private copy
-			delete(old, p.path)
-		}
-	}
-	gone := h.install(ps)
-	stale := make(map[*slot]*plugin)
-	for _, p := range ps {
-		if !p.usable() {
-			continue
-		}
-		for k, s := range h.slots {
-			if k.principal = ""; k == keyOf(p, "") && !s.runs(p) {
-				stale[s] = p
-			}
-		}
-	}
-	h.mu.Unlock()
-	var errs []error
-	for s, p := range stale {
-		errs = append(errs, s.replace(p))
-	}
-	for _, s := range gone {
-		h.wg.Go(func() { s.close(context.Background()) })
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err // somebody still runs an old image
-	}
-	for _, p := range old {
-		if p.image != nil {
-			p.image.drop()
-		}
-	}
-	return nil
-}
-
-// same reports whether nothing is to be done to get from was to p.
-func (p *plugin) same(was *plugin) bool {
-	return p.usable() && was.usable() && p.digest == was.digest && p.path == was.path && bytes.Equal(p.settings, was.settings)
-}
-
-// lostPlugins names the plugins that could be used before and are refused now.
-func lostPlugins(before, now []*plugin) error {
-	usable := make(map[string]bool)
-	for _, p := range before {
-		usable[p.path] = p.usable()
-	}
-	var errs []error
-	for _, p := range now {
-		if p.refused != "" && !p.unlisted && usable[p.path] {
-			errs = append(errs, fmt.Errorf("plugin %q: %s", p.path, p.refused))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Replace starts a fresh process of a running plugin, which takes over while

@@ -42,6 +42,9 @@ type Info struct {
 	Memory int64         `json:"memory,omitempty"` // resident bytes of its processes
 }
 
+// stillRuns goes on after what is wrong with the files of a plugin that runs.
+const stillRuns = " (it still runs as it was added, and would not be started again)"
+
 // Plugins describes every plugin found, by kind and name.
 func (h *Host) Plugins() []Info {
 	infos := h.infos()
@@ -86,8 +89,13 @@ func (h *Host) info(p *plugin) Info {
 			i.add(s.info())
 		}
 	}
-	if wrong := p.image.wrong(); wrong != "" && i.State != Running {
-		i.State, i.LastError = Refused, wrong
+	if wrong := p.image.wrong(); wrong != "" {
+		i.LastError = wrong
+		if i.State != Running {
+			i.State = Refused
+		} else {
+			i.LastError += stillRuns
+		}
 	}
 	return i
 }

@@ -39,6 +39,7 @@ const (
 	healthMisses  = 3                // this many in a row end the process
 	stopGrace     = 2 * time.Second  // from asking a process to end to killing it
 	lostWait      = 250 * time.Millisecond
+	scarceEvery   = time.Minute // between two lines of the log that say that there are no descriptors
 )
 
 // process is one running plugin process.
@@ -58,6 +59,7 @@ type process struct {
 
 	patience   time.Duration // with a provider that gives no answer
 	maxConns   int           // to a provider
+	scarce     *atomic.Int64 // the host's
 	loaded     *loaded       // what it runs
 	closeImage sync.Once
 	calls      gauge       // calls under way, but for a provider's exchanges and dialogues
@@ -90,7 +92,7 @@ func (h *Host) startLoaded(p *plugin, principal string, loaded *loaded) (*proces
 		return nil, fmt.Errorf("plugin %q: directory: %w", p.Name, err)
 	}
 	log := h.logOf(p)
-	proc := &process{name: p.Name, log: log, stats: h.metrics.of(p.slot()), patience: h.cfg.AnswerTimeout, maxConns: h.conns, loaded: loaded, dir: dir, started: time.Now()}
+	proc := &process{name: p.Name, log: log, stats: h.metrics.of(p.slot()), patience: h.cfg.AnswerTimeout, maxConns: h.conns, scarce: &h.scarce, loaded: loaded, dir: dir, started: time.Now()}
 	launch := loaded.launch(Launch{Kind: p.Kind, Name: p.Name, Principal: principal, Requires: p.Requires, Dir: dir})
 	proc.tables = h.tablesFor(p.Kind)
 	launch.Read = append(launch.Read, proc.tables.paths()...)
@@ -246,15 +248,30 @@ func (pr *process) configure(ctx context.Context, settings json.RawMessage) erro
 // asked of the process.
 var errUnreached = errors.New("plugin could not be reached")
 
-// dial marks the failures of d with errUnreached.
+// dial marks the failures of d with errUnreached, save those that another
+// process would meet too.
 func (pr *process) dial(d func(context.Context) (net.Conn, error)) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		c, err := d(ctx)
+		if provider.NoDescriptors(err) {
+			pr.tellScarce(err)
+			return nil, err
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnreached, err)
 		}
 		return c, nil
 	}
+}
+
+// tellScarce tells the operator that the gateway has no descriptor left.
+func (pr *process) tellScarce(err error) {
+	now, last := time.Now().Unix(), pr.scarce.Load()
+	if now-last < int64(scarceEvery/time.Second) || !pr.scarce.CompareAndSwap(last, now) {
+		return
+	}
+	pr.log.Error("the gateway has no file descriptors left for plugins and refuses requests; give it more: ulimit -n, or LimitNOFILE of its systemd unit",
+		"connections_per_plugin", pr.maxConns, "error", err)
 }
 
 // gone turns a lost data connection into the error of its exchange. It gives

@@ -220,3 +220,49 @@ func TestReload(t *testing.T) {
 		t.Error("Translator of a removed plugin: ok")
 	}
 }
+
+// A change that is taken back costs no plugin its process, also one that is gone
+// from the list.
+func TestChangeIsTakenBack(t *testing.T) {
+	t.Parallel()
+	dir := plugins(t, "provider-echo", "provider-second")
+	h, _ := start(t, Config{Dirs: []string{dir}})
+	echo, second := translator(t, h, "echo"), translator(t, h, "second")
+	ask(t.Context(), echo, "m")
+	ask(t.Context(), second, "m")
+	pid := info(t, h, "echo").PID
+
+	// One is gone, one has another file.
+	if err := pluginlock.Update(dir, func(l *pluginlock.Lock) error { l.Remove("provider-echo"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, dir, "provider-second")
+	c, err := h.Configure(t.Context(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ask(t.Context(), echo, "m", "x"); got != "x" || err != nil {
+		t.Errorf("a plugin that is gone, before anything is decided = %q, %v", got, err)
+	}
+	if err := c.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tr := range map[string]provider.Translator{"echo": echo, "second": second} {
+		if got, err := ask(t.Context(), tr, "m", "x"); got != "x" || err != nil {
+			t.Errorf("%s afterwards = %q, %v", name, got, err)
+		}
+	}
+	if got := info(t, h, "echo").PID; got != pid {
+		t.Errorf("the plugin that was gone has process %d, had %d", got, pid)
+	}
+
+	// And the same once more, to stay.
+	if c, err = h.Configure(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.Keep()
+	awaitGone(t, "the plugin that is gone", pid)
+	if _, err := ask(t.Context(), echo, "m"); !apierror.Is(err, apierror.Unavailable) {
+		t.Errorf("a plugin that is gone: %v, want %s", err, apierror.Unavailable)
+	}
+}

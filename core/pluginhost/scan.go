@@ -73,12 +73,12 @@ func (h *Host) listed(dir string, entry pluginlock.Plugin) *plugin {
 	p := &plugin{path: filepath.Join(dir, entry.Top())}
 	main := filepath.Join(dir, filepath.FromSlash(entry.Main))
 	if _, err := os.Stat(main); err != nil {
-		p.Name, p.refused = entry.Top(), fmt.Sprintf("%s is gone; put it back, or run: sallyport plugin remove %s", main, entry.Top())
+		p.Name, p.refused = entry.Top(), fmt.Sprintf("%s is gone; put it back, or run: sallyport plugin remove %s --to %s", main, entry.Top(), dir)
 		return p
 	}
 	d, err := ParseDescription(entry.Description)
 	if err != nil {
-		p.Name, p.refused = entry.Top(), fmt.Sprintf("the description in %s %s; run: sallyport plugin add %s", pluginlock.FileName, err, p.path)
+		p.Name, p.refused = entry.Top(), fmt.Sprintf("the description in %s %s; run: sallyport plugin add %s --to %s", pluginlock.FileName, err, p.path, dir)
 		return p
 	}
 	p.Described = d
@@ -120,7 +120,7 @@ func unlisted(dir string, lock *pluginlock.Lock) ([]*plugin, error) {
 			continue
 		}
 		if path := filepath.Join(dir, e.Name()); isProgram(path) {
-			p := &plugin{path: path, unlisted: true, refused: "not added: sallyport plugin add " + path}
+			p := &plugin{path: path, unlisted: true, refused: "not added: sallyport plugin add " + path + " --to " + dir}
 			p.Name = e.Name()
 			found = append(found, p)
 		}
@@ -158,8 +158,8 @@ func refuseDoubles(ps []*plugin) {
 			paths = append(paths, p.path)
 		}
 		for _, p := range same {
-			p.refused = fmt.Sprintf("%d plugins offer the %s %q, none of them is used: %s; remove all but one with: sallyport plugin remove",
-				len(same), name.kind, name.name, strings.Join(paths, ", "))
+			p.refused = fmt.Sprintf("%d plugins offer the %s %q, none of them is used: %s; remove all but one, such as this one with: sallyport plugin remove %s --to %s",
+				len(same), name.kind, name.name, strings.Join(paths, ", "), filepath.Base(p.path), filepath.Dir(p.path))
 		}
 	}
 }

@@ -30,8 +30,8 @@ func TestScanUsesWhatWasAdded(t *testing.T) {
 	h, logged := start(t, Config{Dirs: []string{dir}})
 	want := map[string]string{
 		"fine":     "",
-		"tool-new": "not added: sallyport plugin add " + filepath.Join(dir, "tool-new"),
-		"weather":  "not added: sallyport plugin add " + filepath.Join(dir, "weather"),
+		"tool-new": "not added: sallyport plugin add " + filepath.Join(dir, "tool-new") + " --to " + dir,
+		"weather":  "not added: sallyport plugin add " + filepath.Join(dir, "weather") + " --to " + dir,
 	}
 	got := h.Plugins()
 	if len(got) != len(want) {

@@ -189,13 +189,19 @@ func (h *Host) verifyAll(ps []*plugin) {
 	}
 }
 
-// Problems has a sentence for every plugin that is not used, after their files
-// were checked.
+// Problems has a sentence for every plugin that is not used, and for every one
+// that could not be started again, after their files were checked.
 func (h *Host) Problems() []string {
 	h.verifying.Wait()
+	h.mu.Lock()
+	changed := make(map[string]bool)
+	for _, p := range h.plugins {
+		changed[p.path] = p.usable() && p.image.wrong() != ""
+	}
+	h.mu.Unlock()
 	var lines []string
 	for _, i := range h.Plugins() {
-		if i.State == Refused || i.State == Unlisted {
+		if i.State == Refused || i.State == Unlisted || changed[i.Path] {
 			lines = append(lines, fmt.Sprintf("plugin %s: %s", i.Name, i.LastError))
 		}
 	}

@@ -87,7 +87,7 @@ func TestPluginThatIsNotWhatWasAdded(t *testing.T) {
 		"swapped": {func(t *testing.T, path string) error {
 			next := filepath.Join(t.TempDir(), "next")
 			return errors.Join(os.WriteFile(next, evil(t), 0o755), os.Rename(next, path))
-		}, "was changed since it was added; if that was you, run: sallyport plugin add"},
+		}, "was changed since it was added; compare it with what you added"},
 		"rewritten": {func(t *testing.T, path string) error { return os.WriteFile(path, evil(t), 0o755) }, "was changed since it was added"},
 		"rewritten, same size and time": {func(t *testing.T, path string) error {
 			info, err := os.Stat(path)
@@ -463,5 +463,42 @@ func TestPluginThatFloodsItsLog(t *testing.T) {
 	lines, most := strings.Count(logged.String(), "more than anybody"), linesAtOnce+int((took.Seconds()+1)*linesPerSecond)
 	if lines > most {
 		t.Errorf("%d of 200000 lines are in the log after %s, want at most %d", lines, took, most)
+	}
+}
+
+// A plugin that runs goes on, and what was changed behind it is told at the next
+// reload, until it is put back.
+func TestRunningPluginThatWasChanged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := write(t, dir, "provider-echo", content(t))
+	h, _ := start(t, Config{Dirs: []string{dir}})
+	tr := translator(t, h, "echo")
+	for _, text := range []string{"", "evil", ""} {
+		next := filepath.Join(t.TempDir(), "next")
+		if err := errors.Join(os.WriteFile(next, append(content(t), text...), 0o755), os.Rename(next, path)); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		problems := h.Problems()
+		if got, err := ask(t.Context(), tr, "m", "x"); got != "x" || err != nil {
+			t.Errorf("exchange = %q, %v", got, err)
+		}
+		i := info(t, h, "echo")
+		if i.State != Running {
+			t.Errorf("info = %+v, want running", i)
+		}
+		if text == "" {
+			if len(problems) != 0 || i.LastError != "" {
+				t.Errorf("Problems = %q, info = %+v, want nothing", problems, i)
+			}
+			continue
+		}
+		const want = "provider-echo was changed since it was added"
+		if len(problems) != 1 || !strings.Contains(problems[0], want) || !strings.Contains(i.LastError, want) || !strings.HasSuffix(i.LastError, stillRuns) {
+			t.Errorf("Problems = %q, info = %+v, want %q", problems, i, want)
+		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 
 // Survey hashes the files of the plugin whose main file is main below root, by
 // their slash-separated paths below root. What Excluded names is left out. It
-// refuses what a plugin may not be made of: files that others can change, links
-// to directories and out of the plugin's own, pipes and devices, and more or
-// larger ones than the limits.
+// refuses what a plugin may not be made of: the data of a gateway, files that
+// others can change, links to directories and out of the plugin's own, pipes,
+// sockets and devices, and more or larger ones than the limits.
 func Survey(root, main string) (map[string]string, error) {
 	s := survey{root: root, files: make(map[string]string)}
 	if dir, _, ok := strings.Cut(main, "/"); ok {
@@ -62,6 +62,9 @@ func (s *survey) walk(name, inside string) error {
 	if err != nil {
 		return err
 	}
+	if what := gatewayData(entries); what != "" {
+		return &DataError{Dir: dir, What: what}
+	}
 	for _, e := range entries {
 		if Excluded(e.Name()) {
 			continue
@@ -79,6 +82,9 @@ func (s *survey) walk(name, inside string) error {
 		if err := checkPath(below); err != nil {
 			return fmt.Errorf("%q %w", file, err)
 		}
+		if what := special(e.Type()); what != "" {
+			return fmt.Errorf("%s is %s, and a plugin is made of files alone; move it out of the plugin's directory", file, what)
+		}
 		f, err := openIn(s.dir, in)
 		if err != nil {
 			return err
@@ -88,6 +94,58 @@ func (s *survey) walk(name, inside string) error {
 		}
 	}
 	return nil
+}
+
+// DataError is the error of a plugin with the data of a gateway in its
+// directory: the plugin would read it, the administrator's token too.
+type DataError struct {
+	Dir  string // the gateway's directory
+	What string // what it is
+}
+
+func (e *DataError) Error() string {
+	return fmt.Sprintf("%s is %s (by what is in it) and no part of a plugin, which could read all of it: keep the configuration and its data outside the plugin's directory", e.Dir, e.What)
+}
+
+// gatewayData says what directory of a gateway the entries are of, "" for none.
+// Every gateway that was started once has made the file admin-token and state.db
+// beside log, unless the configuration puts these two elsewhere; one that runs
+// has control.sock.
+func gatewayData(entries []fs.DirEntry) string {
+	has := make(map[string]bool)
+	for _, e := range entries {
+		switch name := e.Name(); name {
+		case "log":
+			has[name] = e.IsDir()
+		case "control.sock":
+			has[name] = e.Type()&fs.ModeSocket != 0
+		case "admin-token", "state.db", FileName:
+			has[name] = !e.IsDir()
+		}
+	}
+	switch {
+	case has["admin-token"], has["control.sock"], has["state.db"] && has["log"]:
+		return "the data directory of a gateway"
+	case has[FileName]:
+		return "a directory of plugins"
+	}
+	return ""
+}
+
+// special names what is neither a file, nor a directory, nor a link; "" for
+// those.
+func special(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	case mode&fs.ModeIrregular != 0:
+		return "no regular file"
+	}
+	return ""
 }
 
 // file adds a plugin of one file, which may be a link.
@@ -158,7 +216,8 @@ type Changed struct {
 }
 
 func (e *Changed) Error() string {
-	return fmt.Sprintf("%s %s since it was added; if that was you, run: sallyport plugin add %s, and restart the gateway", e.File, e.What, e.Plugin)
+	return fmt.Sprintf("%s %s since it was added; compare it with what you added, and add the original again to put it back. Only if the change is yours: sallyport plugin add %s --to %s. Then: sallyport reload",
+		e.File, e.What, e.Plugin, filepath.Dir(e.Plugin))
 }
 
 func (p *Plugin) changed(root, name, what string) error {

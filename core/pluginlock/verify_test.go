@@ -3,6 +3,7 @@ package pluginlock
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,7 +79,15 @@ func TestSurveyRefuses(t *testing.T) {
 		}, "does not stay in the plugin's directory"},
 		"a link to itself":            {func(r string) error { return os.Symlink("x", r+"/w/x") }, "does not stay in"},
 		"a link to nothing":           {func(r string) error { return os.Symlink("sallyport-no-such-file", r+"/w/x") }, "no such file"},
-		"a pipe":                      {func(r string) error { return mkfifo(r + "/w/pipe") }, "not a regular file"},
+		"a pipe":                      {func(r string) error { return mkfifo(r + "/w/pipe") }, "/w/pipe is a named pipe, and a plugin is made of files alone"},
+		"a socket":                    {func(r string) error { return listenAt(r + "/w/lib/s") }, "/w/lib/s is a socket, and a plugin is made of files alone"},
+		"a gateway's token":           {func(r string) error { return put(r+"/w/data/admin-token", "t") }, "/w/data is the data directory of a gateway"},
+		"a gateway's data at the top": {func(r string) error { return put(r+"/w/admin-token", "t") }, "/w is the data directory of a gateway"},
+		"a gateway's state and log": {func(r string) error {
+			return errors.Join(put(r+"/w/lib/deep/d/state.db", "s"), put(r+"/w/lib/deep/d/log/0001", "l"))
+		}, "/w/lib/deep/d is the data directory of a gateway"},
+		"a gateway that runs":         {func(r string) error { return listenAt(r + "/w/lib/control.sock") }, "/w/lib is the data directory of a gateway"},
+		"a directory of plugins":      {func(r string) error { return put(r+"/w/d/plugins/plugins.lock", "{}") }, "/w/d/plugins is a directory of plugins"},
 		"no main file":                {func(r string) error { return os.Remove(r + "/w/plugin") }, "there is no such file"},
 		"a name that breaks messages": {func(r string) error { return os.WriteFile(r+"/w/a\nb", nil, 0o644) }, "character"},
 		"a file that is too long":     {func(r string) error { return os.Truncate(r+"/w/lib/a.py", MaxFile+1) }, "longer than 256 MiB"},
@@ -94,6 +103,36 @@ func TestSurveyRefuses(t *testing.T) {
 				t.Errorf("Survey: %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// put writes a file that is its owner's alone.
+func put(path, text string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600))
+}
+
+// listenAt leaves a socket at path.
+func listenAt(path string) error {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	l.SetUnlinkOnClose(false)
+	return l.Close()
+}
+
+// Names alone that a data directory has too do not make one.
+func TestSurveyTakesWhatIsNoDataDirectory(t *testing.T) {
+	t.Parallel()
+	root, _ := tree(t)
+	err := errors.Join(put(root+"/w/state.db", "s"), put(root+"/w/lib/log/x", "l"), put(root+"/w/lib/control.sock", "no socket"),
+		put(root+"/w/lib/admin-token/notes", "a directory"), put(root+"/w/.env", "hidden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Survey(root, "w/plugin")
+	if err != nil || len(files) != 8 {
+		t.Errorf("Survey found %d files, %v, want 8", len(files), err)
 	}
 }
 

@@ -95,6 +95,21 @@ func TestFiles(t *testing.T) {
 						t.Errorf("%s has a place that was not filled in", f)
 					}
 				}
+				readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				// The gateway's data lies beside its file, and the plugin is the directory.
+				for _, line := range strings.Split(string(readme), "\n") {
+					if strings.Contains(line, "--config") && !strings.Contains(line, "--config ../gateway.yaml") {
+						t.Errorf("the README has the configuration in the plugin's directory: %s", line)
+					}
+				}
+				for _, want := range []string{"sallyport plugin add", "sallyport serve --config ../gateway.yaml &", "`sallyport reload --config ../gateway.yaml`"} {
+					if !bytes.Contains(readme, []byte(want)) {
+						t.Errorf("the README lacks %q", want)
+					}
+				}
 				if lang == "go" {
 					return
 				}

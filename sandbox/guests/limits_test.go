@@ -74,6 +74,32 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// After a statement of SQL that had all of the memory, what it had is there for
+// blocks of any size.
+func TestMemoryOfAFailedStatement(t *testing.T) {
+	for _, tc := range []struct{ name, code string }{
+		{"sort", "SELECT a.value FROM generate_series(1, 100000) a, generate_series(1, 100000) b ORDER BY 1 DESC"},
+		{"table", "CREATE TABLE b AS SELECT value, printf('%.*c', 1000, 'x') AS x FROM generate_series(1, 10000000)"},
+		{"pattern", "SELECT 'x' REGEXP '((((a?){40}){8}){8})'"},
+		{"value", "SELECT group_concat(value) FROM generate_series(1, 100000000)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, session.Setup{Limits: session.Limits{Memory: 64 << 20}})
+			for range 2 {
+				if r := exec(t, s, session.SQL, tc.code); r.Killed != "" || r.Exit != 7 || !strings.Contains(r.Stderr, "out of memory") {
+					t.Fatalf("it had memory enough: %+v", r)
+				}
+				for _, size := range []string{"30", "30000", "8000000"} {
+					if r := exec(t, s, session.SQL, "SELECT length(printf('%.*c', "+size+", 'a')) AS n"); r.Exit != 0 || cell(r.Rows[0][0]) != size {
+						t.Errorf("%s bytes: %+v", size, r)
+					}
+				}
+			}
+		})
+	}
+}
+
 // A soft stop leaves what a program of SQL had made.
 func TestInterruptedSQLKeepsItsState(t *testing.T) {
 	s := open(t, session.Setup{Limits: session.Limits{Grace: 20 * time.Second}})

@@ -16,7 +16,8 @@ type ClientConfig struct {
 	// Name of the plugin, for messages.
 	Name string
 	// Dial makes a connection that is ready for its first exchange: HELLO is
-	// sent, the peer is checked. See Dialer.
+	// sent, the peer is checked. Its context is the client's and ends with Close
+	// or Patience, not with an exchange. See Dialer.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Gone makes the error of an exchange whose connection was lost, for a
 	// reason that is not the exchange's own. It may wait a moment to learn
@@ -27,7 +28,8 @@ type ClientConfig struct {
 	Ended func(begun time.Time, err error)
 	// Written is the same for every dialogue whose reply was asked for.
 	Written func(begun time.Time, err error)
-	// MaxIdle is how many connections are kept for the next exchange. 0 means 32.
+	// MaxIdle is how many connections are kept for the next exchange. 0 means 32,
+	// less than 0 none.
 	MaxIdle int
 	// MaxConns is how many connections there may be, in use and kept. An exchange
 	// beyond that ends at once with apierror.Unavailable and a time to try again. 0
@@ -55,13 +57,16 @@ type ClientConfig struct {
 type Client struct {
 	cfg ClientConfig
 
-	done chan struct{} // closed by Close
+	ctx    context.Context // ends with Close: of the client's own work, not of calls
+	cancel context.CancelFunc
+	makes  sync.WaitGroup // connections being made
 
 	mu       sync.Mutex
 	idle     []*clientConn // last used at the end
 	used     map[*clientConn]struct{}
 	dialing  int
-	most     int // connections, since MostConns was asked
+	left     map[*making]struct{} // of dialing, those nobody waits for
+	most     int                  // connections, since MostConns was asked
 	watching bool
 	closed   bool
 	empty    chan struct{} // not nil while Drain waits; closed when used is empty
@@ -80,7 +85,9 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Patience == 0 {
 		cfg.Patience = patience
 	}
-	return &Client{cfg: cfg, done: make(chan struct{}), used: make(map[*clientConn]struct{})}
+	c := &Client{cfg: cfg, used: make(map[*clientConn]struct{}), left: make(map[*making]struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
 }
 
 // Begin asks the plugin to translate the turn's request. An Exchange that will
@@ -160,12 +167,15 @@ func (c *Client) Drain(ctx context.Context) error {
 // Close closes every connection, also those in use: their exchanges end with
 // apierror.Unavailable.
 func (c *Client) Close() {
+	c.closeAll()
+	c.makes.Wait()
+}
+
+func (c *Client) closeAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed {
-		c.closed = true
-		close(c.done)
-	}
+	c.closed = true
+	c.cancel()
 	for _, cc := range c.idle {
 		cc.c.Close()
 	}
@@ -184,14 +194,12 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 			return nil, c.gone(net.ErrClosed)
 		}
 		if len(c.idle) == 0 {
-			if c.cfg.MaxConns > 0 && c.connsLocked() >= c.cfg.MaxConns {
-				c.mu.Unlock()
+			m := c.makeLocked()
+			c.mu.Unlock()
+			if m == nil {
 				return nil, c.full(nil)
 			}
-			c.dialing++
-			c.most = max(c.most, c.connsLocked())
-			c.mu.Unlock()
-			break
+			return c.await(ctx, m)
 		}
 		cc := c.idle[len(c.idle)-1]
 		c.idle = c.idle[:len(c.idle)-1]
@@ -203,39 +211,6 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 		}
 		c.release(cc, false)
 	}
-	nc, err := c.dial(ctx)
-	c.mu.Lock()
-	c.dialing--
-	if err != nil {
-		c.mu.Unlock()
-		return nil, c.explain(ctx, err)
-	}
-	cc := newClientConn(nc)
-	closed := c.closed
-	c.used[cc] = struct{}{}
-	if !closed {
-		c.watchLocked()
-	}
-	c.mu.Unlock()
-	if closed {
-		c.release(cc, false)
-		return nil, c.gone(net.ErrClosed)
-	}
-	return cc, nil
-}
-
-// dial makes a connection, as long as patience lasts.
-func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	if c.cfg.Patience < 0 {
-		return c.cfg.Dial(ctx)
-	}
-	patient, cancel := context.WithTimeout(ctx, c.cfg.Patience)
-	defer cancel()
-	nc, err := c.cfg.Dial(patient)
-	if err != nil && ctx.Err() == nil && patient.Err() != nil {
-		return nil, errStuck
-	}
-	return nc, err
 }
 
 // release ends the use of a connection; again says that it can serve the next
@@ -244,8 +219,8 @@ func (c *Client) release(cc *clientConn, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.used, cc)
-	if again && !c.closed && !cc.stuck.Load() && len(c.idle) < c.cfg.MaxIdle {
-		c.idle = append(c.idle, cc)
+	if again && !cc.stuck.Load() {
+		c.keepLocked(cc)
 	} else {
 		cc.c.Close()
 	}
@@ -253,6 +228,16 @@ func (c *Client) release(cc *clientConn, again bool) {
 		close(c.empty)
 		c.empty = nil
 	}
+}
+
+// keepLocked has a connection serve the next exchange, or closes it when enough
+// are kept.
+func (c *Client) keepLocked(cc *clientConn) {
+	if c.closed || len(c.idle) >= c.cfg.MaxIdle {
+		cc.c.Close()
+		return
+	}
+	c.idle = append(c.idle, cc)
 }
 
 // explain turns what went wrong on a connection into what callers get.
@@ -268,6 +253,9 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	}
 	if errors.Is(err, errFull) {
 		return c.full(err)
+	}
+	if NoDescriptors(err) {
+		return c.scarce(err)
 	}
 	if _, ok := errors.AsType[*frameError](err); ok {
 		return apierror.Wrap(apierror.Internal, err, "The plugin %q broke the frame format.", c.cfg.Name)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"syscall"
@@ -18,12 +19,28 @@ import (
 	providerv1 "github.com/sallyport-gateway/sallyport/sdk/proto/provider/v1"
 )
 
-// backlogPause is how long to wait before asking again at a listener that has
-// as many connections to accept as it holds.
-const backlogPause = 5 * time.Millisecond
+// Pauses before asking again at a listener that has as many connections to
+// accept as it holds, the first and the longest. Each is cut by up to a half, so
+// that those who wait do not come back together.
+const (
+	firstBacklogPause = 5 * time.Millisecond
+	maxBacklogPause   = 200 * time.Millisecond
+)
+
+// knockVersion is the frame format that Knock says in HELLO: there is no such.
+const knockVersion = 0
 
 // errFull is the failure of a plugin that has as many connections as it takes.
 var errFull = errors.New("the plugin takes no more connections")
+
+// errKnock is how a HELLO of Knock is refused.
+var errKnock = errors.New("hello: somebody knocked")
+
+// NoDescriptors reports whether err is that this process, or its system, has no
+// descriptor left.
+func NoDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
 
 // Dialer returns a ClientConfig.Dial for a plugin process: it asks over control
 // for a token, connects, checks that process pid listens there, and sends
@@ -39,7 +56,7 @@ func Dialer(control grpc.ClientConnInterface, pid int, dir string) func(context.
 // who does not say HELLO rightly. It returns nil when it does, and what happened
 // instead when it has not until ctx ends, which must have a deadline.
 func Knock(ctx context.Context, control grpc.ClientConnInterface, pid int, dir string) error {
-	c, err := dial(ctx, control, pid, dir, 0)
+	c, err := dial(ctx, control, pid, dir, knockVersion)
 	if errors.Is(err, errFull) {
 		return nil
 	}
@@ -87,7 +104,7 @@ func dial(ctx context.Context, control grpc.ClientConnInterface, pid int, dir st
 // connect waits, as a socket that blocks would, while more connections wait to
 // be accepted than the listener holds.
 func connect(ctx context.Context, path string) (*net.UnixConn, error) {
-	for {
+	for pause := firstBacklogPause; ; pause = nextBacklogPause(pause) {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		if err == nil {
 			return c.(*net.UnixConn), nil
@@ -95,7 +112,7 @@ func connect(ctx context.Context, path string) (*net.UnixConn, error) {
 		if !errors.Is(err, syscall.EAGAIN) {
 			return nil, err
 		}
-		wait := time.NewTimer(backlogPause)
+		wait := time.NewTimer(jittered(pause))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
@@ -104,6 +121,10 @@ func connect(ctx context.Context, path string) (*net.UnixConn, error) {
 		}
 	}
 }
+
+func nextBacklogPause(p time.Duration) time.Duration { return min(2*p, maxBacklogPause) }
+
+func jittered(p time.Duration) time.Duration { return p - rand.N(p/2) }
 
 func greet(c *net.UnixConn, pid int, token []byte, version byte) error {
 	peer, err := peerPID(c)
@@ -132,6 +153,9 @@ func readHello(r io.Reader) (token string, err error) {
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return "", fmt.Errorf("hello: %w", err)
+	}
+	if b[0] == knockVersion {
+		return "", errKnock
 	}
 	if b[0] != frameVersion {
 		return "", fmt.Errorf("hello: frame format %d, this plugin speaks %d", b[0], frameVersion)

@@ -55,7 +55,7 @@ func (c *Client) watch() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-c.done:
+		case <-c.ctx.Done():
 			return
 		case now := <-tick.C:
 			if !c.look(now) {
@@ -89,6 +89,14 @@ func (c *Client) hung() error {
 		c.cfg.Hung()
 	}
 	return apierror.Wrap(apierror.Unavailable, errStuck, "The plugin %q did nothing about the request for %s; try again.", c.cfg.Name, c.cfg.Patience)
+}
+
+// scarce is the error of an exchange for which this process had no descriptor
+// left: the plugin has nothing to do with it.
+func (c *Client) scarce(cause error) error {
+	e := apierror.Wrap(apierror.Unavailable, cause, "The gateway has as many files and connections open as the system lets it have; try again.")
+	e.RetryAfter = time.Second
+	return e
 }
 
 // full is the error of an exchange for which there is no connection.

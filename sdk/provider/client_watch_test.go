@@ -155,8 +155,13 @@ func TestHungIsTold(t *testing.T) {
 		if !apierror.Is(err, apierror.Canceled) || told != 1 {
 			t.Errorf("a caller that did not wait: %v, told %d times, want %s and no more", err, told, apierror.Canceled)
 		}
-		if n := c.Conns(); n != 0 {
-			t.Errorf("%d connections at the end", n)
+		if n := c.Conns(); n != 1 {
+			t.Errorf("%d connections, want that one is still being made", n)
+		}
+		time.Sleep(2 * patience)
+		synctest.Wait()
+		if n := c.Conns(); n != 0 || told != 2 {
+			t.Errorf("%d connections at the end, told %d times, want none and twice", n, told)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
@@ -53,11 +52,8 @@ func Serve(m Manifest, t Translator) {
 }
 
 const (
-	maxTokens   = 4096             // handed out and not used yet
-	tokenLife   = 30 * time.Second // from OpenData to HELLO
-	helloWait   = 5 * time.Second  // for the first frame of a connection
-	maxHello    = 256              // its length in bytes
-	tokenLength = 32
+	helloWait = 5 * time.Second // for the first frame of a connection
+	maxHello  = 256             // its length in bytes
 )
 
 // dataPlane is the listening side of the data plane: it lets in whom the
@@ -71,15 +67,13 @@ type dataPlane struct {
 	wg     sync.WaitGroup
 
 	closing chan struct{}
-
-	mu     sync.Mutex
-	tokens map[string]time.Time // to their end of life
+	tokens  tokens
 }
 
 // listen opens the socket in dir, or in a new private directory when dir is
 // empty.
 func listen(s *server, dir string, host int) (*dataPlane, error) {
-	d := &dataPlane{server: s, host: host, closing: make(chan struct{}), tokens: make(map[string]time.Time)}
+	d := &dataPlane{server: s, host: host, closing: make(chan struct{})}
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "sp-plugin-")
 		if err != nil {
@@ -101,24 +95,8 @@ func (d *dataPlane) OpenData(_ context.Context, in *providerv1.OpenDataRequest) 
 	if in.GetFrames() < frameVersion {
 		return nil, status.Errorf(codes.FailedPrecondition, "this plugin speaks frame format %d, the gateway %d", frameVersion, in.GetFrames())
 	}
-	token := make([]byte, tokenLength)
-	rand.Read(token)
-	now := time.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.tokens) >= maxTokens {
-		for t, end := range d.tokens {
-			if now.After(end) {
-				delete(d.tokens, t)
-			}
-		}
-	}
-	if len(d.tokens) >= maxTokens {
-		return nil, status.Error(codes.ResourceExhausted, "too many connections asked for and not made")
-	}
-	d.tokens[string(token)] = now.Add(tokenLife)
 	return &providerv1.OpenDataResponse{
-		Socket: d.ln.Addr().String(), Token: token, Frames: frameVersion, MaxFrame: MaxFrame,
+		Socket: d.ln.Addr().String(), Token: []byte(d.tokens.give(time.Now())), Frames: frameVersion, MaxFrame: MaxFrame,
 	}, nil
 }
 
@@ -136,11 +114,7 @@ func (d *dataPlane) admit(c *net.UnixConn) error {
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	end, ok := d.tokens[token]
-	delete(d.tokens, token)
-	d.mu.Unlock()
-	if !ok || time.Now().After(end) {
+	if !d.tokens.take(token, time.Now()) {
 		return fmt.Errorf("unknown token")
 	}
 	return c.SetReadDeadline(time.Time{})

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -52,7 +53,11 @@ func (d *dataPlane) accept() {
 
 func (d *dataPlane) serve(c *net.UnixConn) {
 	if err := d.admit(c); err != nil {
-		slog.Warn("data connection refused", "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, errKnock) {
+			level = slog.LevelDebug
+		}
+		slog.Log(context.Background(), level, "data connection refused", "error", err)
 		c.Close()
 		return
 	}

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -279,7 +280,7 @@ func silentPlane(t *testing.T) (*dataPlane, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dataPlane{server: newServer(lines{}), ln: ln.(*net.UnixListener), host: os.Getpid(), closing: make(chan struct{}), tokens: make(map[string]time.Time)}
+	d := &dataPlane{server: newServer(lines{}), ln: ln.(*net.UnixListener), host: os.Getpid(), closing: make(chan struct{})}
 	t.Cleanup(d.close)
 	return d, dir
 }
@@ -327,5 +328,16 @@ func TestKnock(t *testing.T) {
 	d, dir = silentPlane(t)
 	if err := Knock(ctx, control{d: d}, os.Getpid(), dir); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a plugin that accepts nothing: %v, want %v", err, os.ErrDeadlineExceeded)
+	}
+}
+
+// A knock is told from a gateway that speaks another frame format.
+func TestHelloOfAnotherFormat(t *testing.T) {
+	t.Parallel()
+	for version, knock := range map[byte]bool{knockVersion: true, frameVersion + 1: false, 255: false} {
+		hello := append(appendHeader(nil, frameHello, 2), version, 'x')
+		if _, err := readHello(bytes.NewReader(hello)); err == nil || errors.Is(err, errKnock) != knock {
+			t.Errorf("frame format %d: %v; want that it counts as a knock: %t", version, err, knock)
+		}
 	}
 }

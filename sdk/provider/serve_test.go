@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -77,7 +78,7 @@ func TestDialer(t *testing.T) {
 	if err := exchangeOver(t, Dialer(control{d: d}, os.Getpid(), dir)); err != nil {
 		t.Errorf("exchange: %v", err)
 	}
-	if n := len(d.tokens); n != 0 {
+	if n := d.tokens.count(); n != 0 {
 		t.Errorf("%d tokens are still good after use", n)
 	}
 	tests := map[string]struct {
@@ -147,17 +148,36 @@ func TestNothingIsServedWithoutHello(t *testing.T) {
 	}
 }
 
+// A table that is full drops the oldest token and refuses nobody.
 func TestTokensAreBounded(t *testing.T) {
 	t.Parallel()
 	d, _ := data(t, os.Getpid())
-	var err error
-	for range maxTokens + 1 {
-		if _, err = d.OpenData(t.Context(), &providerv1.OpenDataRequest{Frames: 1}); err != nil {
-			break
+	var given []string
+	for range maxTokens + 2 {
+		r, err := d.OpenData(t.Context(), &providerv1.OpenDataRequest{Frames: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		given = append(given, string(r.GetToken()))
+	}
+	if n := d.tokens.count(); n != maxTokens {
+		t.Errorf("%d tokens, want %d", n, maxTokens)
+	}
+	now := time.Now()
+	for i, want := range map[int]bool{0: false, 1: false, 2: true, maxTokens: true, maxTokens + 1: true} {
+		if got := d.tokens.take(given[i], now); got != want {
+			t.Errorf("token %d is good: %t, want %t", i, got, want)
+		}
+		if d.tokens.take(given[i], now) {
+			t.Errorf("token %d is good twice", i)
 		}
 	}
-	if err == nil || len(d.tokens) != maxTokens {
-		t.Errorf("%d tokens, %v, want %d and a refusal", len(d.tokens), err, maxTokens)
+	if d.tokens.take(given[3], now.Add(tokenLife+time.Minute)) {
+		t.Error("an old token is good")
+	}
+	d.tokens.give(now.Add(tokenLife + time.Minute))
+	if n := d.tokens.count(); n != 1 {
+		t.Errorf("%d tokens when all but one are old, want 1", n)
 	}
 	if _, err := d.OpenData(t.Context(), &providerv1.OpenDataRequest{}); err == nil {
 		t.Error("a gateway that speaks no frame format got a token")

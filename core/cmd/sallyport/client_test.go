@@ -79,7 +79,7 @@ func TestSetup(t *testing.T) {
 	if code, out, errs := command(t, "token", "--file", file); code != 0 || out != clientToken+"\n" {
 		t.Errorf("the helper gives exit code %d, %q, %q", code, out, errs)
 	}
-	code, out, errs = command(t, append(args, "--model", "databricks-bb")...)
+	code, out, errs = command(t, append(args, "--model", "databricks-bb", "--unlisted")...)
 	if code != 0 || !strings.Contains(out, "has no model databricks-bb for alice@example.com; did you mean databricks-b?") {
 		t.Errorf("a model that is not there: exit code %d, %s%s", code, out, errs)
 	}
@@ -130,7 +130,8 @@ func TestClientWrongUse(t *testing.T) {
 		{[]string{"setup", "claude", "--url", gateway, "--token", "wrong", "--model", "m"}, 1, "the token is not good"},
 		{[]string{"setup", "claude", "--url", gateway, "--token", clientToken}, 1, "alice@example.com may use no model"},
 		{[]string{"setup", "claude", "--url", gateway}, 1, "there is no token for " + gateway},
-		{[]string{"setup", "claude", "--url", gateway, "--token", clientToken, "--model", "m", "--profile", "p"}, 1, "Claude Code has no profiles"},
+		{[]string{"setup", "claude", "--url", gateway, "--token", clientToken, "--model", "m"}, 1, "has no model m for alice@example.com; you may use none; nothing was written (--unlisted writes it all the same"},
+		{[]string{"setup", "claude", "--url", gateway, "--token", clientToken, "--model", "m", "--unlisted", "--profile", "p"}, 1, "Claude Code has no profiles"},
 		{[]string{"launch", "cursor"}, 2, "Cursor cannot be started for one run: use `sallyport setup cursor`"},
 		{[]string{"launch", "claude", "-p"}, 2, "unknown shorthand flag"},
 		{[]string{"launch", "claude", "doctor"}, 2, "put the arguments of Claude Code behind --: sallyport launch claude -- doctor"},

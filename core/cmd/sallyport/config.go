@@ -135,9 +135,10 @@ func checkCommand() *cobra.Command {
 func configCommand() *cobra.Command {
 	show := &cobra.Command{
 		Use:   "show",
-		Short: "print the configuration with all defaults filled in; secrets are never shown",
-		Long: "Print the configuration as it acts: what the file says, and the default of everything else that has one. Secrets are never\n" +
-			"shown, only where they are kept. examples/gateway.yaml has every key and what it means.",
+		Short: "print the configuration with all defaults filled in",
+		Long: "Print the configuration as it acts: what the file says, and the default of everything else that has one. Keys\n" +
+			"are shown as where they are kept; what the file itself holds, in a URL or the arguments of a command, is shown as it is.\n" +
+			"examples/gateway.yaml has every key and what it means.",
 		Args: noArgs,
 	}
 	file := configFlag(show)

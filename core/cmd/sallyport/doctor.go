@@ -49,10 +49,11 @@ func doctorCommand() *cobra.Command {
 		d.confinement(cfg)
 		running := false
 		if err == nil {
-			d.plugins(cfg)
-			d.whole(cmd.Context(), cfg)
+			d.whole(cmd.Context(), cfg, d.plugins(cfg))
 			d.code(cfg)
-			running = d.data(cfg)
+			if running = d.data(cfg); running {
+				d.health(cmd.Context(), cfg)
+			}
 			d.address("listen", cfg.Listen.Address, running)
 			if cfg.Metrics != "" {
 				d.address("metrics", cfg.Metrics, running)
@@ -132,17 +133,18 @@ func (d *doctor) confinement(cfg *config.Config) {
 	}
 }
 
-func (d *doctor) plugins(cfg *config.Config) {
+// plugins returns what it said of those that are not used.
+func (d *doctor) plugins(cfg *config.Config) (unused []string) {
 	for _, dir := range cfg.Plugins {
 		d.ok("plugins", "directory %s", dir)
 	}
 	h, err := pluginhost.New(pluginhost.Config{Dirs: cfg.Plugins, Launcher: cfg.Launcher}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		d.bad("plugins", "%v", err)
-		return
+		return nil
 	}
 	defer closeHost(h)
-	unused := h.Problems() // reads every file
+	unused = h.Problems() // reads every file
 	engine := false
 	for _, p := range h.Plugins() {
 		if p.State == pluginhost.Refused || p.State == pluginhost.Unlisted {
@@ -152,22 +154,26 @@ func (d *doctor) plugins(cfg *config.Config) {
 		engine = engine || p.Kind == "engine"
 	}
 	for _, line := range unused {
-		d.note("plugins", "%s", line)
+		d.note("plugins", "%s", reloadWith(line, cfg.File()))
 	}
 	if !engine {
 		d.note("SQL engine", "none: tables cannot be queried; building it needs a C++ compiler (apt-get install g++, then make build)")
 	}
+	return unused
 }
 
 // whole looks at what only the parts together can tell, as `sallyport check`
-// does: settings against the plugins' schemas, grants, tables, secrets.
-func (d *doctor) whole(ctx context.Context, cfg *config.Config) {
+// does: settings against the plugins' schemas, grants, tables, secrets. It leaves
+// out what was told already.
+func (d *doctor) whole(ctx context.Context, cfg *config.Config, told []string) {
 	warnings, err := gateway.Check(ctx, cfg)
 	if err != nil {
 		d.bad("configuration", "%v", err)
 	}
 	for _, line := range slices.Concat(cfg.NotInForce(), cfg.MissingSecrets(), warnings) {
-		d.note("configuration", "%s", line)
+		if !slices.Contains(told, line) {
+			d.note("configuration", "%s", line)
+		}
 	}
 }
 
@@ -226,6 +232,26 @@ func (d *doctor) data(cfg *config.Config) (running bool) {
 	}
 	d.ok("data", "%s", dir)
 	return false
+}
+
+// health tells what GET /health of the gateway that runs has to say: it may have
+// begun before what was looked at here was put right.
+func (d *doctor) health(ctx context.Context, cfg *config.Config) {
+	running, err := gateway.Control(cfg.Data.Dir)
+	var problems []string
+	if err == nil {
+		problems, err = running.Problems(ctx)
+	}
+	if err != nil {
+		d.note("gateway", "the one that runs could not be asked how it is: %v", err)
+		return
+	}
+	for _, p := range problems {
+		d.note("gateway", "GET /health of the one that runs says: %s", p)
+	}
+	if len(problems) == 0 {
+		d.ok("gateway", "GET /health of the one that runs says ok")
+	}
 }
 
 // address tries to listen. That it is taken is no problem when a gateway of

@@ -7,7 +7,24 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sallyport-gateway/sallyport/core/gatewaytest"
 )
+
+// What the gateway that runs lacks is told beside what is there by now.
+func TestDoctorAsksTheGateway(t *testing.T) {
+	t.Parallel()
+	for more, want := range map[string]string{
+		"code_execution: {guests: ./none}":               "note  gateway        GET /health of the one that runs says: code execution: no program can be run: there are no guests",
+		"code_execution: {guests: ./none, offer: never}": "ok    gateway        GET /health of the one that runs says ok",
+	} {
+		file := configIn(t, shortDir(t), "listen: 127.0.0.1:0\n"+more+"\n")
+		gatewaytest.Serve(t, file)
+		if code, out, errs := command(t, "doctor", "--config", file); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: exit code %d, %s\n%s\nwant %q", more, code, errs, out, want)
+		}
+	}
+}
 
 func TestDoctor(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gateway"
 )
 
@@ -42,8 +43,8 @@ func withData(cmd *cobra.Command, file string, f func(gateway.Data) error) error
 	if running, err := gateway.Control(cfg.Data.Dir); err == nil {
 		return f(running)
 	}
-	if _, err := os.Stat(cfg.Data.Log); errors.Is(err, fs.ErrNotExist) && file == "" {
-		return fmt.Errorf("there is no data in %s: start a gateway here with `sallyport serve`, or name the configuration of another one with --config", cfg.Data.Dir)
+	if err := dataHere(cfg, file); err != nil {
+		return err
 	}
 	if cfg, err = load(file); err != nil {
 		return err
@@ -55,6 +56,19 @@ func withData(cmd *cobra.Command, file string, f func(gateway.Data) error) error
 	}
 	err = f(g)
 	return errors.Join(err, g.Close())
+}
+
+// dataHere refuses the directory that no configuration was named for, unless a
+// gateway has run there: it is the wrong one. A configuration that was named may
+// have its data made before its gateway first runs.
+func dataHere(cfg *config.Config, file string) error {
+	if file != "" {
+		return nil
+	}
+	if _, err := os.Stat(cfg.Data.Log); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no data in %s: start a gateway here with `sallyport serve`, or name the configuration of another one with --config", cfg.Data.Dir)
+	}
+	return nil
 }
 
 // localGateway is the URL of the gateway of the configuration and the file

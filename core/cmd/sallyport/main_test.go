@@ -213,6 +213,9 @@ func TestTokens(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("create: exit code %d, %s", code, errs)
 	}
+	if !strings.Contains(errs, "for alice@example.com, valid until 20") {
+		t.Errorf("create does not say when the token ends: %s", errs)
+	}
 	token := strings.TrimSpace(out)
 	_, out, _ = command(t, "token", "list", "-c", file)
 	if !strings.Contains(out, "alice@example.com") || !strings.Contains(out, "laptop") || !strings.Contains(out, "ai-gateway,unity-catalog") || strings.Contains(out, token) {

@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -51,19 +53,19 @@ func pluginListCommand() *cobra.Command {
 		h.Problems() // when the files are checked
 		running, err := gateway.Control(cfg.Data.Dir)
 		if err != nil { // none runs
-			return listPlugins(cmd.OutOrStdout(), h.Plugins())
+			return listPlugins(cmd.OutOrStdout(), *file, h.Plugins())
 		}
 		live, err := running.Plugins(cmd.Context())
 		if err != nil {
 			return fmt.Errorf("the gateway that runs over %s: %w", cfg.Data.Dir, err)
 		}
-		return listRunning(cmd.OutOrStdout(), live, h.Plugins())
+		return listRunning(cmd.OutOrStdout(), *file, live, h.Plugins())
 	}
 	return cmd
 }
 
 // listPlugins shows what a gateway would use.
-func listPlugins(out io.Writer, infos []pluginhost.Info) error {
+func listPlugins(out io.Writer, file string, infos []pluginhost.Info) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tFILE")
 	for _, p := range infos {
@@ -74,7 +76,7 @@ func listPlugins(out io.Writer, infos []pluginhost.Info) error {
 	}
 	for _, p := range infos {
 		if p.LastError != "" {
-			fmt.Fprintf(out, "%s: %s\n", p.Name, p.LastError)
+			fmt.Fprintf(out, "%s: %s\n", p.Name, reloadWith(p.LastError, file))
 		}
 	}
 	return nil
@@ -82,7 +84,7 @@ func listPlugins(out io.Writer, infos []pluginhost.Info) error {
 
 // listRunning shows what the plugins of a gateway do, and what a reload would
 // change.
-func listRunning(out io.Writer, live, next []pluginhost.Info) error {
+func listRunning(out io.Writer, file string, live, next []pluginhost.Info) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tCALLS\tERRORS\tP50\tP99\tRESTARTS\tMEMORY\tFILE")
 	for _, p := range live {
@@ -103,20 +105,31 @@ func listRunning(out io.Writer, live, next []pluginhost.Info) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	reload := reloadWith("sallyport reload", file)
+	unused := func(p pluginhost.Info) bool { return p.State == pluginhost.Unlisted || p.State == pluginhost.Refused }
+	listed := make(map[string]bool)
+	for _, p := range next {
+		listed[p.Path] = p.State != pluginhost.Unlisted
+	}
 	used := make(map[string]pluginhost.Info)
 	for _, p := range live {
 		used[p.Path] = p
 		if p.LastError != "" {
-			fmt.Fprintf(out, "%s: %s\n", p.Name, p.LastError)
+			fmt.Fprintf(out, "%s: %s\n", p.Name, reloadWith(p.LastError, file))
+		}
+		if !listed[p.Path] && !unused(p) && !p.Dev {
+			fmt.Fprintf(out, "%s: was removed since the gateway read its list, which goes on with it until `%s`\n", p.Name, reload)
 		}
 	}
 	for _, p := range next {
 		switch was, known := used[p.Path]; {
+		case p.State == pluginhost.Refused && known && !was.Dev && !strings.HasPrefix(was.LastError, p.LastError):
+			fmt.Fprintf(out, "%s: %s\n", p.Name, reloadWith(p.LastError, file))
 		case p.Kind == "": // told above, or nothing to tell
 		case !known || was.State == pluginhost.Unlisted:
-			fmt.Fprintf(out, "%s: was added since the gateway read its list; `sallyport reload` has it used\n", p.Name)
+			fmt.Fprintf(out, "%s: was added since the gateway read its list; `%s` has it used\n", p.Name, reload)
 		case p.Version != was.Version && !was.Dev:
-			fmt.Fprintf(out, "%s: version %s was added since the gateway read its list, which goes on with %s until `sallyport reload`\n", p.Name, p.Version, was.Version)
+			fmt.Fprintf(out, "%s: version %s was added since the gateway read its list, which goes on with %s until `%s`\n", p.Name, p.Version, was.Version, reload)
 		}
 	}
 	return nil
@@ -151,6 +164,34 @@ func (p place) config() (*config.Config, error) {
 	return cfg, err
 }
 
+// reload is the command that has a gateway of the configuration use what has
+// changed.
+func (p place) reload() string { return reloadWith("sallyport reload", *p.file) }
+
+// says are the flags that a command needs to mean the plugins directory dir of
+// cfg.
+func (p place) says(cfg *config.Config, dir string) string {
+	if !isOwn(cfg, dir) {
+		return " --to " + absolute(dir)
+	}
+	if *p.file == "" {
+		return ""
+	}
+	return " --config " + *p.file
+}
+
+// isOwn reports whether dir is the configuration's own plugins directory.
+func isOwn(cfg *config.Config, dir string) bool {
+	return cfg.Data.Dir != "" && sameDir(dir, cfg.OwnPlugins())
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
 // runFlags are the flags of a command that runs a plugin to ask what it is.
 type runFlags struct {
 	interpreter *string
@@ -173,8 +214,11 @@ func pluginRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "take a plugin out of the list: the gateway does not run it any more",
-		Long:  "Take a plugin out of the list of its plugins directory. NAME is the plugin's name, or that of its file or directory.\nA gateway that runs does not use it any more after `sallyport reload`.",
-		Args:  someArgs(1, 1, "the name of a plugin"),
+		Long: "Take a plugin out of the list of its plugins directory. NAME is the plugin's name, or that of its file or directory.\n" +
+			"The copy that `plugin add` made of it in the data directory of the configuration is deleted, unless it was changed. Plugins\n" +
+			"of other directories, such as the bundled ones, are removed only with --to DIR. A gateway that runs uses the plugin until\n" +
+			"`sallyport reload`.",
+		Args: someArgs(1, 1, "the name of a plugin"),
 	}
 	where := placeFlags(cmd)
 	files := cmd.Flags().Bool("delete", false, "delete its files too")
@@ -187,22 +231,41 @@ func pluginRemoveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		own := isOwn(cfg, found.dir)
+		if !own && *where.to == "" {
+			return fmt.Errorf("%s is not removed: it lies in %s, which other gateways may use too; to remove it from all of them run: sallyport plugin remove %s%s",
+				found.title(), absolute(found.dir), found.entry.Top(), where.says(cfg, found.dir))
+		}
+		path := filepath.Join(found.dir, found.entry.Top())
+		var left error
 		err = pluginlock.Update(found.dir, func(l *pluginlock.Lock) error {
+			e := l.Find(found.entry.Main)
+			if e != nil && own && !*files {
+				left = e.DeleteCopy(found.dir)
+			}
 			l.Remove(found.entry.Top())
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		path := filepath.Join(found.dir, found.entry.Top())
-		if !*files {
-			fmt.Fprintf(cmd.OutOrStdout(), "removed %s; its files are still in %s\n", found.title(), path)
-			return nil
+		out := cmd.OutOrStdout()
+		switch {
+		case *files:
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "removed %s and deleted %s\n", found.title(), path)
+		case own && left == nil:
+			fmt.Fprintf(out, "removed %s and deleted its copy %s\n", found.title(), path)
+		case own && !errors.Is(left, fs.ErrNotExist):
+			fmt.Fprintf(out, "removed %s; its files are still in %s, because %v\n", found.title(), path, left)
+		case own:
+			fmt.Fprintf(out, "removed %s; its files were gone\n", found.title())
+		default:
+			fmt.Fprintf(out, "removed %s; its files are still in %s\n", found.title(), path)
 		}
-		if err := os.RemoveAll(path); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "removed %s and deleted %s\n", found.title(), path)
+		fmt.Fprintf(out, "A gateway that runs uses it until `%s`.\n", where.reload())
 		return nil
 	}
 	return cmd

@@ -33,6 +33,10 @@ func TestPluginListOfARunningGateway(t *testing.T) {
 		{Kind: "tool", Name: "weather", Version: "1", Path: "/p/weather", State: pluginhost.Running, Dev: true, Calls: 7, P50: time.Millisecond, P99: 2 * time.Millisecond, Memory: 14 << 20},
 		{Kind: "tool", Name: "news", Version: "1", Path: "/p/news", State: pluginhost.Broken, LastError: "exited with status 3"},
 		{Name: "late", Path: "/p/late", State: pluginhost.Unlisted, LastError: "not added: sallyport plugin add /p/late"},
+		{Kind: "tool", Name: "gone", Version: "1", Path: "/p/gone", State: pluginhost.Running},
+		{Kind: "tool", Name: "left", Version: "1", Path: "/p/left", State: pluginhost.Running},
+		{Kind: "tool", Name: "forged", Version: "1", Path: "/p/forged", State: pluginhost.Running},
+		{Kind: "tool", Name: "known", Version: "1", Path: "/p/known", State: pluginhost.Running, LastError: "was changed (it still runs)"},
 	}
 	next := []pluginhost.Info{
 		{Kind: "tool", Name: "weather", Version: "2", Path: "/p/weather"},
@@ -40,21 +44,26 @@ func TestPluginListOfARunningGateway(t *testing.T) {
 		{Kind: "tool", Name: "late", Version: "1", Path: "/p/late"},
 		{Kind: "tool", Name: "new", Version: "1", Path: "/p/new"},
 		{Name: "other", Path: "/p/other", State: pluginhost.Unlisted},
+		{Name: "left", Path: "/p/left", State: pluginhost.Unlisted},
+		{Kind: "tool", Name: "forged", Version: "1", Path: "/p/forged", State: pluginhost.Refused, LastError: "forged was changed since it was added. Then: sallyport reload"},
+		{Kind: "tool", Name: "known", Version: "1", Path: "/p/known", State: pluginhost.Refused, LastError: "was changed"},
 	}
 	var out bytes.Buffer
-	if err := listRunning(&out, live, next); err != nil {
+	if err := listRunning(&out, "", live, next); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
 		"running (dev: NOT PINNED)", "1ms  2ms", "14 MiB", "news: exited with status 3",
 		"news: version 2 was added since the gateway read its list, which goes on with 1 until `sallyport reload`",
 		"late: was added since", "new: was added since the gateway read its list; `sallyport reload` has it used",
+		"gone: was removed since the gateway read its list, which goes on with it until `sallyport reload`\n", "left: was removed since",
+		"forged: forged was changed since it was added. Then: sallyport reload\n", "known: was changed (it still runs)\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the list lacks %q:\n%s", want, out.String())
 		}
 	}
-	for _, wrong := range []string{"weather: ", "other"} {
+	for _, wrong := range []string{"weather: ", "other", "known: was changed\n", "forged: was removed"} {
 		if strings.Contains(out.String(), wrong) {
 			t.Errorf("the list has %q:\n%s", wrong, out.String())
 		}
@@ -178,8 +187,11 @@ func TestPluginAdd(t *testing.T) {
 
 	s.refused(`there is weather`, "remove", "wether")
 	s.must("its files are still in", "remove", "weather")
-	s.refused("is there already", "add", "--yes", dir)
-	s.must("added tool weather", "add", "--yes", filepath.Join(s.dir, "weather"))
+	s.must("added tool weather", "add", "--yes", dir) // its very copy is there
+	s.must("A gateway that runs uses it until `sallyport reload`.", "remove", "weather")
+	s.script("weather/plugin", "tool", `{"type":"weather","version":"3.0"}`)
+	s.refused("the directory "+filepath.Join(s.dir, "weather")+" is there already, is in no list, and is not what you add", "add", "--yes", dir)
+	s.must("added tool weather 2.0", "add", "--yes", filepath.Join(s.dir, "weather"))
 	s.must("deleted", "remove", "--delete", "weather")
 	if entries, _ := os.ReadDir(s.dir); len(entries) != 1 {
 		t.Errorf("%d things are in the plugins directory, want the list", len(entries))
@@ -328,7 +340,7 @@ func TestPluginAddOfAWholeDirectory(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 	out = s.listOf(t)
-	for _, want := range []string{"bad", "not added: sallyport plugin add " + filepath.Join(s.dir, "bad")} {
+	for _, want := range []string{"bad", "not added: sallyport plugin add " + filepath.Join(s.dir, "bad") + " --to " + s.dir} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the list lacks %q:\n%s", want, out)
 		}
@@ -336,7 +348,7 @@ func TestPluginAddOfAWholeDirectory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.dir, "tool-c"), []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.listOf(t); !strings.Contains(out, "tool-c was changed since it was added; if that was you, run: sallyport plugin add") {
+	if out := s.listOf(t); !strings.Contains(out, "tool-c was changed since it was added; compare it with what you added, and add the original again to put it back. Only if the change is yours: sallyport plugin add "+filepath.Join(s.dir, "tool-c")+" --to "+s.dir+". Then: sallyport reload --config ") {
 		t.Errorf("the list does not say that a plugin was changed:\n%s", out)
 	}
 }
@@ -379,7 +391,7 @@ func TestPluginAddHasAPlaceOfItsOwn(t *testing.T) {
 	if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a refused command has made the data directory: %v", err)
 	}
-	if out := ok("added tool a 1", "add", "--yes", path); !strings.Contains(out, "after `sallyport reload`") {
+	if out := ok("added tool a 1", "add", "--yes", path); !strings.Contains(out, "after `sallyport reload --config "+file+"`") {
 		t.Errorf("it does not say when a gateway uses it:\n%s", out)
 	}
 	ok("added tool bundled 1", "add", "--yes", bundled)

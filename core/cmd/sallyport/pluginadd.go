@@ -117,6 +117,9 @@ func (a *adder) choose(c *pluginhost.Candidate) error {
 
 // add accepts one plugin.
 func (a *adder) add(path string) error {
+	if err := apart(path, *a.where.to, a.gateway); err != nil {
+		return err
+	}
 	c, err := pluginhost.Find(path, a.interpreter)
 	if err != nil {
 		return err
@@ -165,7 +168,7 @@ func (a *adder) add(path string) error {
 	}
 	c.Entry.Added = time.Now().UTC().Truncate(time.Second)
 	err = pluginlock.Update(a.to, func(lock *pluginlock.Lock) error {
-		if err := freeIn(lock, a.to, l, a.to); err != nil {
+		if err := a.freeIn(lock, a.to, l); err != nil {
 			return err
 		}
 		if !here {
@@ -184,7 +187,7 @@ func (a *adder) add(path string) error {
 		fmt.Fprintf(a.out, "not pinned: its virtual environment %q; whoever can write there decides what the plugin does\n", env)
 	}
 	if !a.quiet {
-		fmt.Fprintln(a.out, "A gateway that runs already uses it after `sallyport reload`.")
+		fmt.Fprintf(a.out, "A gateway that runs already uses it after `%s`.\n", a.where.reload())
 	}
 	return nil
 }
@@ -195,7 +198,7 @@ func (a *adder) here(c *pluginhost.Candidate) bool {
 }
 
 // check finds the entry that the plugin would replace. A plugin from elsewhere
-// may only take the place of one that was added.
+// may only take the place of one that was added, or of its very copy.
 func (a *adder) check(c *pluginhost.Candidate, here bool) (*pluginlock.Plugin, error) {
 	if err := pluginlock.CheckDir(a.to); err != nil {
 		return nil, err
@@ -208,12 +211,22 @@ func (a *adder) check(c *pluginhost.Candidate, here bool) (*pluginlock.Plugin, e
 		return before, nil
 	}
 	target := filepath.Join(a.to, c.Entry.Top())
-	if _, err := os.Lstat(target); !here && err == nil {
-		return nil, fmt.Errorf("%s is there already, and no plugin was added as %s: delete that file (rm -r %s) or rename yours", target, c.Entry.Main, target)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(target)
+	switch {
+	case here || errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
 		return nil, err
+	case info.Mode()&fs.ModeSymlink == 0: // its copy, whose entry was removed, may be replaced
+		if files, err := pluginlock.Survey(a.to, c.Entry.Main); err == nil && maps.Equal(files, c.Entry.Files) {
+			return nil, nil
+		}
 	}
-	return nil, nil
+	what := "file"
+	if info.IsDir() {
+		what = "directory"
+	}
+	return nil, fmt.Errorf("the %s %s is there already, is in no list, and is not what you add: look whether anybody needs it, and delete it (rm -r %s) or rename yours", what, target, target)
 }
 
 // same reports whether an entry says of the plugin what it would say again, and
@@ -231,23 +244,23 @@ func (a *adder) free(l *listed) error {
 		if err != nil {
 			return err
 		}
-		if err := freeIn(lock, dir, l, a.to); err != nil {
+		if err := a.freeIn(lock, dir, l); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// freeIn is free for one directory. l is added to the directory to.
-func freeIn(lock *pluginlock.Lock, dir string, l *listed, to string) error {
+// freeIn is free for one directory.
+func (a *adder) freeIn(lock *pluginlock.Lock, dir string, l *listed) error {
 	for _, e := range lock.Plugins {
-		if e.Main == l.entry.Main && sameDir(dir, to) {
+		if e.Main == l.entry.Main && sameDir(dir, a.to) {
 			continue // it takes its place
 		}
 		d, err := pluginhost.ParseDescription(e.Description)
 		if err == nil && d.Kind == l.described.Kind && d.Name == l.described.Name {
-			return fmt.Errorf("two plugins for one %s: %s offers %q, and so does %s, which was added; to use the new one run: sallyport plugin remove %s",
-				d.Kind, filepath.Join(l.dir, l.entry.Top()), d.Name, filepath.Join(dir, e.Top()), e.Top())
+			return fmt.Errorf("two plugins for one %s: %s offers %q, and so does %s, which was added; to use the new one run: sallyport plugin remove %s%s",
+				d.Kind, filepath.Join(l.dir, l.entry.Top()), d.Name, filepath.Join(dir, e.Top()), e.Top(), a.where.says(a.gateway, dir))
 		}
 	}
 	return nil
@@ -296,12 +309,20 @@ func (a *adder) copy(c *pluginhost.Candidate) error {
 	}
 	top := c.Entry.Top()
 	target := filepath.Join(a.to, top)
+	old := ""
 	if c.Entry.Dir() != "" { // a directory is not replaced by a rename
-		if err := os.Rename(target, filepath.Join(tmp, ".old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		old = filepath.Join(tmp, ".old")
+		if err := os.Rename(target, old); errors.Is(err, fs.ErrNotExist) {
+			old = ""
+		} else if err != nil {
 			return err
 		}
 	}
-	return os.Rename(filepath.Join(tmp, top), target)
+	err = os.Rename(filepath.Join(tmp, top), target)
+	if err != nil && old != "" {
+		err = errors.Join(err, os.Rename(old, target))
+	}
+	return err
 }
 
 // dropGone takes out of the list what is not in the directory any more.

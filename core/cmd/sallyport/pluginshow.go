@@ -3,9 +3,12 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,6 +30,11 @@ func (l *listed) print(out io.Writer) error {
 	d := &l.described
 	fmt.Fprintln(w, strings.TrimSpace(l.title()))
 	row("from", quoted([]string{filepath.Join(l.dir, l.entry.Top())}, "")+files(len(l.entry.Files)))
+	if l.entry.Dir() != "" {
+		largest, hidden := l.contents()
+		row("largest", quoted(largest, ", "))
+		row("hidden", quoted(hidden, ", "))
+	}
 	row("runs with", quoted(l.entry.Interpreter, " "))
 	if env := pluginhost.Environment(l.entry.Interpreter); env != "" {
 		row("not pinned", strconv.Quote(env)+" (the virtual environment is trusted, not pinned)")
@@ -78,6 +86,42 @@ func quoted(texts []string, between string) string {
 		}
 	}
 	return strings.Join(out, between)
+}
+
+// contents are the largest and the hidden ones of the files and directories at
+// the top of the plugin's own directory: what the author may not have meant to be
+// part of it.
+func (l *listed) contents() (largest, hidden []string) {
+	const most = 3
+	sizes := make(map[string]int64)
+	for name := range l.entry.Files {
+		inside := strings.TrimPrefix(name, l.entry.Dir()+"/")
+		top, _, below := strings.Cut(inside, "/")
+		if below {
+			top += "/"
+		}
+		var size int64
+		if info, err := os.Stat(filepath.Join(l.dir, filepath.FromSlash(name))); err == nil {
+			size = info.Size()
+		}
+		sizes[top] += size
+	}
+	largest = slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(sizes[b], sizes[a]), cmp.Compare(a, b))
+	})
+	for _, top := range slices.Sorted(maps.Keys(sizes)) {
+		if strings.HasPrefix(top, ".") {
+			hidden = append(hidden, top)
+		}
+	}
+	if more := len(hidden) - 2*most; more > 0 {
+		hidden = append(hidden[:2*most], fmt.Sprintf("… and %d more", more))
+	}
+	largest = largest[:min(most, len(largest))]
+	for k, top := range largest {
+		largest[k] = fmt.Sprintf("%s %d KiB", top, (sizes[top]+1023)>>10)
+	}
+	return largest, hidden
 }
 
 func files(n int) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -12,6 +13,15 @@ import (
 type reloaded struct {
 	Restart  []string `json:"restart"`
 	Warnings []string `json:"warnings"`
+}
+
+// reloadWith names the configuration in each `sallyport reload` of a text for
+// the operator, who gave it with --config: whoever wrote the text did not know.
+func reloadWith(text, file string) string {
+	if file == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, "sallyport reload", "sallyport reload --config "+file)
 }
 
 func reloadCommand() *cobra.Command {
@@ -46,7 +56,7 @@ func reloadCommand() *cobra.Command {
 			fmt.Fprintf(out, "note: %s acts at the next start only\n", k)
 		}
 		for _, w := range done.Warnings {
-			fmt.Fprintln(out, "warning:", w)
+			fmt.Fprintln(out, "warning:", reloadWith(w, *file))
 		}
 		return nil
 	}

@@ -16,10 +16,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/sallyport-gateway/sallyport/core/access"
 	"github.com/sallyport-gateway/sallyport/core/config"
 	"github.com/sallyport-gateway/sallyport/core/gateway"
 	"github.com/sallyport-gateway/sallyport/examples/samples"
@@ -121,16 +123,16 @@ func serve(ctx context.Context, read func() (*config.Config, error), welcome boo
 	if err := g.ServeControl(ctx); err != nil {
 		return err
 	}
-	token, fresh, err := firstToken(ctx, cfg, g)
+	token, until, fresh, err := firstToken(ctx, cfg, g)
 	if err != nil {
 		return err
 	}
 	if fresh {
-		log.Info("the administrator has a token", "principal", cfg.Administrator(), "file", filepath.Join(cfg.Data.Dir, adminToken))
+		log.Info("the administrator has a token", "principal", cfg.Administrator(), "file", filepath.Join(cfg.Data.Dir, adminToken), "until", day(until))
 	}
 	url := g.URL(l.Addr())
 	if f, ok := stdout.(*os.File); welcome || fresh && ok && term.IsTerminal(int(f.Fd())) {
-		greet(stdout, cfg, url, token)
+		greet(stdout, cfg, url, token, until)
 	}
 	log.Info("serving", "url", url, "version", version)
 	return g.Serve(ctx, l)
@@ -176,25 +178,33 @@ func writeSamples(dir string, log *slog.Logger) error {
 	return samples.Write(dir, samples.Seed)
 }
 
-// firstToken gives the first administrator a token at the first start and
-// keeps it in a file that only this user may read.
-func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (token string, fresh bool, err error) {
+// firstToken gives the first administrator a token at the first start, and at
+// one after its end, and keeps it in a file that only this user may read. It is
+// valid until then; the zero time is for ever, or not known.
+func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (token string, until time.Time, fresh bool, err error) {
 	path := filepath.Join(cfg.Data.Dir, adminToken)
 	if b, err := os.ReadFile(path); err == nil {
 		token := strings.TrimSpace(string(b))
-		if _, err := g.Access().Authenticate(ctx, token); err == nil {
-			return token, false, nil
+		if p, err := g.Access().Authenticate(ctx, token); err == nil {
+			all, err := g.Access().ListTokens(ctx, p.Name)
+			if err != nil {
+				return "", until, false, fmt.Errorf("administrator's token: %w", err)
+			}
+			if i := slices.IndexFunc(all, func(t access.TokenInfo) bool { return t.ID == p.TokenID }); i >= 0 {
+				until = all[i].Expires
+			}
+			return token, until, false, nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", false, fmt.Errorf("administrator's token: %w", err)
+		return "", until, false, fmt.Errorf("administrator's token: %w", err)
 	}
 	admin := cfg.Administrator()
 	if admin == "" {
-		return "", false, nil
+		return "", until, false, nil
 	}
-	token, _, err = gateway.Direct(g.Access()).CreateToken(ctx, gateway.TokenRequest{Principal: admin, Comment: "first token of the administrator"})
+	token, info, err := gateway.Direct(g.Access()).CreateToken(ctx, gateway.TokenRequest{Principal: admin, Comment: "first token of the administrator"})
 	if err != nil {
-		return "", false, fmt.Errorf("administrator's token: %w", err)
+		return "", until, false, fmt.Errorf("administrator's token: %w", err)
 	}
 	f, err := os.CreateTemp(cfg.Data.Dir, ".token-*") // 0600, and never through a link that lies there
 	if err == nil {
@@ -210,9 +220,9 @@ func firstToken(ctx context.Context, cfg *config.Config, g *gateway.Gateway) (to
 		}
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("administrator's token: %w", err)
+		return "", until, false, fmt.Errorf("administrator's token: %w", err)
 	}
-	return token, true, nil
+	return token, info.Expires, true, nil
 }
 
 func isFile(path string) bool {
@@ -221,16 +231,20 @@ func isFile(path string) bool {
 }
 
 // greet prints what a newcomer needs for a first request.
-func greet(w io.Writer, cfg *config.Config, url, token string) {
+func greet(w io.Writer, cfg *config.Config, url, token string, until time.Time) {
 	about := "Ask the demo model about the sample table of customer reviews:"
 	body := `{"model": "databricks-demo", "input": "What is the average stars by country?", "tools": [{"type": "table", "table": {"name": "main.sales.reviews"}}]}`
-	if cfg.Samples() == "" {
+	if _, ok := cfg.Models["databricks-demo"]; !ok || cfg.Samples() == "" || !cfg.Catalog.Has("main.sales.reviews") {
 		about = "A first request:"
 		body = fmt.Sprintf(`{"model": %q, "input": "Hello!"}`, slices.Min(slices.Collect(maps.Keys(cfg.Models))))
 	}
 	if token == "" {
 		token = "<token>"
 		fmt.Fprintln(w, "\nThe configuration has no administrator; make a token with `sallyport token create --principal NAME`.")
+	}
+	lasts := ""
+	if !until.IsZero() {
+		lasts = fmt.Sprintf("\n         until %s UTC; the first start after that makes another, and `sallyport token create` makes more at any time", day(until))
 	}
 	trust := ""
 	if ca := filepath.Join(filepath.Dir(cfg.Listen.TLS.Cert), caCertFile); cfg.Listen.TLS.Cert != "" && isFile(ca) { // of `sallyport cert`
@@ -240,7 +254,7 @@ func greet(w io.Writer, cfg *config.Config, url, token string) {
 Sallyport is ready.
 
   URL    %[1]s
-  token  %[2]s
+  token  %[2]s%[6]s
 
 %[3]s
 
@@ -251,5 +265,5 @@ Sallyport is ready.
 
 Stop with Ctrl-C.
 
-`, url, token, about, body, trust)
+`, url, token, about, body, trust, lasts)
 }

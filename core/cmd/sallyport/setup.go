@@ -53,6 +53,7 @@ func setupCommand() *cobra.Command {
 	flags := addGatewayFlags(cmd)
 	model := cmd.Flags().String("model", "", "`name` of the model (default: the first you may use that speaks the agent's dialect)")
 	small := cmd.Flags().String("small-model", "", "`name` of a model for titles and other small work (default: the same)")
+	unlisted := cmd.Flags().Bool("unlisted", false, "write also a model that the gateway does not list for you: a name that an alias of the surface answers to, or a model that is still to come")
 	profile := cmd.Flags().String("profile", "", "write a profile of that `name` in place of the default (Codex)")
 	trust := cmd.Flags().Bool("trust-folders", false, "switch off that the agent asks whether to trust a folder, in which it then reads its files (Gemini CLI)")
 	dry := cmd.Flags().Bool("dry-run", false, "print what would change, with --undo too, and change nothing")
@@ -78,10 +79,12 @@ func setupCommand() *cobra.Command {
 			return err
 		}
 		name, note, err := chooseModel(cmd.Context(), a, g, *model)
-		if errors.Is(err, errNoModel) { // the file can be written before there is one
-			note, err = err.Error(), nil
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoModel) && *unlisted:
+			note = err.Error()
+		case errors.Is(err, errNoModel):
+			return fmt.Errorf("%w; nothing was written (--unlisted writes it all the same: a name that an alias of the surface answers to, or a model that is still to come)", err)
+		case err != nil:
 			return err
 		}
 		g.Model, g.Small = name, *small

@@ -167,6 +167,9 @@ access:
 
 	t.Chdir(t.TempDir())
 	refused("a directory without data", 1, "there is no data in", "sql", count)
+	for _, args := range [][]string{{"tables"}, {"usage", "report"}, {"token", "create", "-p", "admin"}, {"token", "list"}, {"token", "revoke", "x"}} {
+		refused("a directory without data", 1, "name the configuration of another one with --config", args...)
+	}
 	if _, err := os.Stat("sallyport-data"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a data directory was made: %v", err)
 	}

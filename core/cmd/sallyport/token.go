@@ -25,12 +25,15 @@ func tokenCommands() []*cobra.Command {
 
 // withTokens calls f with the running gateway, or with its store.
 func withTokens(ctx context.Context, file string, f func(gateway.Tokens) error) error {
-	cfg, err := load(file)
+	cfg, err := readConfig(file)
 	if err != nil {
 		return err
 	}
 	if t, err := gateway.Control(cfg.Data.Dir); err == nil {
 		return f(t)
+	}
+	if err := dataHere(cfg, file); err != nil {
+		return err
 	}
 	if err := gateway.CheckData(cfg.Data.Dir); err != nil {
 		return err
@@ -75,7 +78,7 @@ func tokenCreateCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), secret)
-			fmt.Fprintf(cmd.ErrOrStderr(), "token %s for %s; it is not shown again\n", tok.ID, tok.Principal)
+			fmt.Fprintf(cmd.ErrOrStderr(), "token %s for %s, valid until %s UTC; it is not shown again\n", tok.ID, tok.Principal, day(tok.Expires))
 			return nil
 		})
 	}

@@ -14,17 +14,14 @@ const VERSION = 1;
 const TOKEN_LIFE = 30_000; // ms
 const HELLO_WAIT = 5_000; // ms
 const MAX_HELLO = 256;
-const MAX_TOKENS = 4096;
-
-// Full tells the gateway that a request would find no place now.
-class Full extends Error {}
+const MAX_TOKENS = 4096; // the oldest gives way to one more
 
 class DataPlane {
   // begin(turn) gives {upstream, decode(reply)}.
   constructor(begin) {
     this.protos = ['sallyport/provider/v1/provider.proto'];
     this.begin = begin;
-    this.tokens = new Map(); // to the end of their life
+    this.tokens = new Map(); // to the end of their life, the oldest first
     this.sockets = new Set();
     this.server = net.createServer((socket) => this.connection(socket));
   }
@@ -42,7 +39,7 @@ class DataPlane {
     return [[protos.sallyport.provider.v1.Provider.service, {
       OpenData: (call, answer) => {
         try { answer(null, this.open(call.request.frames)); }
-        catch (e) { answer({code: grpc.status[e instanceof Full ? 'RESOURCE_EXHAUSTED' : 'FAILED_PRECONDITION'], details: e.message}); }
+        catch (e) { answer({code: grpc.status.FAILED_PRECONDITION, details: e.message}); }
       },
     }]];
   }
@@ -50,8 +47,10 @@ class DataPlane {
   open(frames) {
     if (frames < VERSION) throw new Error(`this plugin speaks frame format ${VERSION}, the gateway ${frames}`);
     const now = Date.now();
-    for (const [token, end] of this.tokens) if (end < now) this.tokens.delete(token);
-    if (this.tokens.size >= MAX_TOKENS) throw new Full('too many connections asked for and not made');
+    for (const [token, end] of this.tokens) {
+      if (end >= now && this.tokens.size < MAX_TOKENS) break;
+      this.tokens.delete(token);
+    }
     const token = crypto.randomBytes(32);
     this.tokens.set(token.toString('hex'), now + TOKEN_LIFE);
     return {socket: this.path, token, frames: VERSION, max_frame: MAX_FRAME};
@@ -92,6 +91,7 @@ class DataPlane {
     const {type, length} = await reader.head();
     if (type !== TYPES.HELLO || length < 1 || length > MAX_HELLO) throw new Broken('no hello');
     const hello = await reader.exactly(length);
+    if (hello[0] === 0) throw new Closed(); // the gateway looks whether anybody is let in
     const token = hello.subarray(1).toString('hex');
     const end = this.tokens.get(token) || 0;
     this.tokens.delete(token);

@@ -5,7 +5,7 @@ package sql
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,8 +26,11 @@ const (
 // overflow traps.
 const stack = 1 << 20
 
-//go:embed driver/driver.c
-var driver []byte
+//go:embed driver/*.c
+var driver embed.FS
+
+// sources are the files of the driver.
+var sources = []string{"driver.c", "heap.c", "pattern.c"}
 
 // flags are how SQLite is compiled: one thread, no shared memory, no loading of
 // code, temporary tables in memory, identifiers never taken for strings.
@@ -81,12 +84,21 @@ const linkedName = "sql.wasm"
 
 // compile compiles and links SQLite with the driver into dir.
 func compile(ctx context.Context, zig, src, dir string) error {
-	if err := os.WriteFile(filepath.Join(dir, "driver.c"), driver, 0o600); err != nil {
-		return err
+	var files []string
+	for _, name := range sources {
+		text, err := driver.ReadFile("driver/" + name)
+		if err != nil {
+			return err
+		}
+		files = append(files, filepath.Join(dir, name))
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return err
+		}
 	}
 	args := []string{"cc", "--target=wasm32-wasi", "-mexec-model=reactor", "-O2", "-g0", "-I", src}
 	args = append(args, flags()...)
-	args = append(args, filepath.Join(src, "sqlite3-binding.c"), filepath.Join(dir, "driver.c"), "-o", filepath.Join(dir, linkedName),
+	args = append(append(args, filepath.Join(src, "sqlite3-binding.c")), files...)
+	args = append(args, "-o", filepath.Join(dir, linkedName),
 		fmt.Sprintf("-Wl,-z,stack-size=%d", stack), "-Wl,--export=__stack_pointer", "-Wl,--strip-all",
 		"-lwasi-emulated-getpid", "-lwasi-emulated-mman", "-lm")
 	cmd, err := fetch.ZigCommand(ctx, zig, dir, args...)

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -82,7 +83,7 @@ func Read(dir string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s: something follows the manifest", path)
 	}
 	if err := m.check(); err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w; make the guests again", path, err)
+		return Manifest{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
 }
@@ -149,6 +150,9 @@ func Check(dir, name, sum string) error {
 		return err
 	}
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("file %q: %w", name, fs.ErrNotExist)
+	}
 	if err != nil {
 		return err
 	}
@@ -169,7 +173,7 @@ func inside(dir, name string) (string, error) {
 
 func compare(name string, got []byte, sum string) error {
 	if want, err := hex.DecodeString(sum); err != nil || !bytes.Equal(want, got) {
-		return fmt.Errorf("file %q is not what it was made as: its SHA-256 is %x, the manifest says %q; make the guests again", name, got, sum)
+		return fmt.Errorf("file %q is not what it was made as: its SHA-256 begins with %x, the manifest's with %.12q", name, got[:6], sum)
 	}
 	return nil
 }

@@ -27,9 +27,9 @@ func TestFiles(t *testing.T) {
 		{"a", sum, ""},
 		{"a", strings.ToUpper(sum), ""},
 		{"a", strings.Repeat("0", 64), `file "a" is not what it was made as`},
-		{"a", "", "make the guests again"},
-		{"a", "no hash", "make the guests again"},
-		{"b", sum, "no such file"},
+		{"a", "", `the manifest's with ""`},
+		{"a", "no hash", `the manifest's with "no hash"`},
+		{"a", strings.Repeat("0", 64), sum[:12] + `, the manifest's with "000000000000"`},
 		{"../a", sum, "is not inside the directory"},
 		{"/etc/passwd", sum, "is not inside the directory"},
 	} {
@@ -42,6 +42,24 @@ func TestFiles(t *testing.T) {
 		if tt.want == "" && string(b) != "text" {
 			t.Errorf("%q: %q", tt.name, b)
 		}
+	}
+}
+
+// A file that is not there is told from one that was changed.
+func TestMissingFile(t *testing.T) {
+	dir := t.TempDir()
+	sum := write(t, dir, "a", "text")
+	_, readErr := ReadFile(dir, "b", sum)
+	for how, err := range map[string]error{"read": readErr, "check": Check(dir, "b", sum)} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s of a file that is not there: %v", how, err)
+		}
+	}
+	if err := Check(dir, "a", ""); errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("check of a file that was changed: %v", err)
+	}
+	if err := Check(dir, "b", sum); err == nil || strings.Contains(err.Error(), dir) {
+		t.Errorf("check: %v, want the name of the file alone", err)
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "sqlite3-binding.h"
 
@@ -94,46 +95,91 @@ static void free_pattern(void *p) {
   free(p);
 }
 
-// pattern compiles argument 0, once for a statement where it is a constant. It
-// knows the extended expressions of POSIX, \d \s \w, and (?i) at the beginning.
-// Without one, ctx has the error, unless the argument is NULL.
+char *translate(const char *pattern, char *out, const char **why); // see pattern.c
+
+static void refuse(sqlite3_context *ctx, const char *why) {
+  char *say = sqlite3_mprintf("REGEXP: %s", why);
+  if (say) sqlite3_result_error(ctx, say, -1);
+  else sqlite3_result_error_nomem(ctx);
+  sqlite3_free(say);
+}
+
+// pattern compiles argument 0, once for a statement where it is a constant: an
+// extended expression of POSIX, with what translate makes into one, and (?i) at
+// the beginning. Without one, ctx has the error, unless the argument is NULL.
 static regex_t *pattern(sqlite3_context *ctx, sqlite3_value *v) {
   regex_t *re = sqlite3_get_auxdata(ctx, 0);
-  if (re) return re;
-  const char *text = (const char *)sqlite3_value_text(v);
-  if (!text || !(re = malloc(sizeof *re))) {
-    if (text) sqlite3_result_error_nomem(ctx);
+  if (re || sqlite3_value_type(v) == SQLITE_NULL) return re;
+  const char *text = (const char *)sqlite3_value_text(v), *why = 0;
+  size_t n = text ? (size_t)sqlite3_value_bytes(v) : 0;
+  if (text && memchr(text, 0, n)) {
+    refuse(ctx, "the pattern has a NUL");
     return 0;
   }
-  int flags = REG_EXTENDED | REG_NOSUB;
+  char *as = text ? malloc(5 * n + 16) : 0;
+  if (!as || !(re = malloc(sizeof *re))) {
+    free(as);
+    sqlite3_result_error_nomem(ctx);
+    return 0;
+  }
+  int flags = REG_EXTENDED | REG_NOSUB, rc = 0;
   if (strncmp(text, "(?i)", 4) == 0) text += 4, flags |= REG_ICASE;
-  int rc = regcomp(re, text, flags);
-  if (rc) {
-    char why[100], *say = 0;
-    regerror(rc, re, why, sizeof why);
+  char say[100];
+  if (translate(text, as, &why) && (rc = regcomp(re, as, flags))) {
+    regerror(rc, re, say, sizeof say);
+    why = say;
+  }
+  free(as);
+  if (why) {
     free(re);
-    if ((say = sqlite3_mprintf("REGEXP: %s", why))) sqlite3_result_error(ctx, say, -1);
-    sqlite3_free(say);
+    if (rc == REG_ESPACE) sqlite3_result_error_nomem(ctx);
+    else refuse(ctx, why);
     return 0;
   }
   sqlite3_set_auxdata(ctx, 0, re, free_pattern);
   return sqlite3_get_auxdata(ctx, 0); // NULL when there was no memory for it
 }
 
+// readable copies a text in which the C library would stop: U+FFFD is there for
+// NUL and for each byte that is not of UTF-8. A text that has none is returned as
+// it is.
+static char *readable(const char *s, size_t n) {
+  char *copy = 0, *o = 0;
+  wchar_t unused;
+  for (size_t i = 0; i < n;) {
+    int good = s[i] > 0 ? 1 : s[i] ? mbtowc(&unused, s + i, n - i) : -1;
+    if (good <= 0 && !copy) {
+      if (!(copy = malloc(i + 3 * (n - i) + 1))) return 0;
+      memcpy(copy, s, i);
+      o = copy + i;
+    }
+    size_t step = good > 0 ? (size_t)good : 1;
+    if (copy) {
+      memcpy(o, good > 0 ? s + i : "\xef\xbf\xbd", good > 0 ? step : 3);
+      o += good > 0 ? step : 3;
+    }
+    i += step;
+  }
+  if (o) *o = 0;
+  return copy ? copy : (char *)s;
+}
+
 // regexp(pattern, text) is what the operator REGEXP calls: text REGEXP pattern.
 static void regexp(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
   (void)argc;
-  const char *text = (const char *)sqlite3_value_text(argv[1]);
-  if (!text) return;
+  if (sqlite3_value_type(argv[1]) == SQLITE_NULL) return;
   const regex_t *re = pattern(ctx, argv[0]);
   if (!re) return;
-  int rc = regexec(re, text, 0, 0, 0);
+  const char *text = (const char *)sqlite3_value_text(argv[1]);
+  char *read = text ? readable(text, (size_t)sqlite3_value_bytes(argv[1])) : 0;
+  int rc = read ? regexec(re, read, 0, 0, 0) : REG_ESPACE;
+  if (read != text) free(read);
   if (rc == REG_ESPACE) sqlite3_result_error_nomem(ctx);
   else sqlite3_result_int(ctx, rc == 0);
 }
 
 // date_trunc(unit, time) is the beginning of the unit that the time is in; of a
-// date it is a date. SQLite's own functions know what a time may look like.
+// date, 2026-01-31, it is a date. SQLite's own functions know what a time may look like.
 static const char truncation[] =
     "WITH t(u, x) AS (SELECT lower(?1), ?2), b(r) AS (SELECT CASE u"
     " WHEN 'year' THEN datetime(x, 'start of year')"
@@ -144,7 +190,7 @@ static const char truncation[] =
     " WHEN 'hour' THEN strftime('%Y-%m-%d %H:00:00', x)"
     " WHEN 'minute' THEN strftime('%Y-%m-%d %H:%M:00', x)"
     " WHEN 'second' THEN datetime(x) ELSE '' END FROM t)"
-    " SELECT CASE WHEN r <> '' AND length(x) <= 10 THEN date(r) ELSE r END FROM b, t";
+    " SELECT CASE WHEN r <> '' AND typeof(x) = 'text' AND x GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' THEN date(r) ELSE r END FROM b, t";
 
 static void drop_statement(void *st) { sqlite3_finalize(st); }
 
@@ -163,6 +209,8 @@ static void date_trunc(sqlite3_context *ctx, int argc, sqlite3_value **argv) {
   if (rc != SQLITE_ROW) sqlite3_result_error_code(ctx, rc);
   else if (sqlite3_column_type(st, 0) == SQLITE_TEXT && sqlite3_column_bytes(st, 0) == 0)
     sqlite3_result_error(ctx, "date_trunc: the unit is year, quarter, month, week, day, hour, minute or second", -1);
+  else if (sqlite3_column_type(st, 0) == SQLITE_NULL && (sqlite3_value_type(argv[1]) == SQLITE_INTEGER || sqlite3_value_type(argv[1]) == SQLITE_FLOAT))
+    sqlite3_result_error(ctx, "date_trunc: a number is a julian day, 0 to 5373484; of seconds since 1970 take datetime(x, 'unixepoch')", -1);
   else sqlite3_result_value(ctx, sqlite3_column_value(st, 0));
   sqlite3_reset(st);
   if (!kept) sqlite3_set_auxdata(ctx, 0, st, drop_statement);

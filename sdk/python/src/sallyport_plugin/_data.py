@@ -1,6 +1,7 @@
 """The plugin's end of the data plane: a listening socket, a token for each
 connection, and the exchanges on it one after another."""
 
+import collections
 import errno
 import logging
 import os
@@ -16,7 +17,7 @@ from ._proto import provider_pb2
 
 log = logging.getLogger("sallyport")
 
-_TOKENS = 4096  # handed out and not used yet
+_TOKENS = 4096  # handed out and not used yet; the oldest gives way to one more
 _TOKEN_LIFE = 30.0  # seconds from OpenData to HELLO
 _HELLO_WAIT = 5.0  # seconds for the first frame of a connection
 _MAX_HELLO = 256
@@ -30,7 +31,7 @@ class DataPlane:
         """begin(turn) is the author's; host is the gateway's process id."""
         self._begin = begin
         self._host = host
-        self._tokens = {}
+        self._tokens = collections.OrderedDict()  # to the end of their life, the oldest first
         self._lock = threading.Lock()
         self._connections = set()
         self._closed = threading.Event()
@@ -48,16 +49,13 @@ class DataPlane:
             refuse("this plugin speaks frame format %d, the gateway %d" % (frames.VERSION, request.frames))
         token, now = secrets.token_bytes(32), time.monotonic()
         with self._lock:
-            if len(self._tokens) >= _TOKENS:
-                self._tokens = {t: end for t, end in self._tokens.items() if end > now}
             busy = len(self._connections) >= _CONNECTIONS
-            flooded = len(self._tokens) >= _TOKENS
-            if not busy and not flooded:
+            if not busy:
+                while self._tokens and (len(self._tokens) >= _TOKENS or next(iter(self._tokens.values())) < now):
+                    self._tokens.popitem(last=False)
                 self._tokens[token] = now + _TOKEN_LIFE
         if busy:
             full("%d connections at once are all that this plugin takes" % _CONNECTIONS)
-        if flooded:
-            full("too many connections asked for and not made")
         return provider_pb2.OpenDataResponse(
             socket=self.path, token=token, frames=frames.VERSION, max_frame=frames.MAX_FRAME
         )
@@ -140,6 +138,8 @@ class DataPlane:
             raise frames.Broken("hello: frame of type %d with %d bytes" % (kind, length))
         hello = reader.exactly(length)
         sock.settimeout(None)
+        if hello[0] == 0:  # the gateway looks whether anybody is let in
+            raise frames.Closed()
         if hello[0] != frames.VERSION:
             raise frames.Broken("hello: frame format %d, this plugin speaks %d" % (hello[0], frames.VERSION))
         with self._lock:
