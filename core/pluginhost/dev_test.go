@@ -115,7 +115,7 @@ func TestPluginUnderDevelopment(t *testing.T) {
 
 	// A debugger that holds it makes nobody kill it.
 	pid := info(t, h, "saying").PID
-	syscall.Kill(pid, syscall.SIGSTOP)
+	freeze(t, pid)
 	logged.await(t, "a debugger may hold it")
 	logged.await(t, "it is left alone") // after as many health checks as kill others
 	syscall.Kill(pid, syscall.SIGCONT)

@@ -62,6 +62,27 @@ func awaitGone(t *testing.T, what string, pid int) {
 	}
 }
 
+// freeze stops a process, and waits until each of its threads stands still: on a
+// busy machine others go on for a while when one has taken the signal.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // none where there is no /proc
+	for _, stat := range stats {
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			text, err := os.ReadFile(stat)
+			if _, after, _ := strings.Cut(string(text), ") "); err != nil || strings.HasPrefix(after, "T") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %s, want a thread that is stopped", stat, text)
+			}
+		}
+	}
+}
+
 func TestNothingOutlivesAKilledGateway(t *testing.T) {
 	t.Parallel()
 	run, err := os.MkdirTemp("", "run") // short: sockets live in it

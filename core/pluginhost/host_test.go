@@ -514,7 +514,7 @@ func TestStoppedProcessIsKilledByItsHealthCheck(t *testing.T) {
 	h, logged := start(t, Config{Dirs: []string{plugins(t, "provider-echo")}, HealthEvery: time.Second}) // three seconds without an answer: more than a busy machine takes
 	tr := translator(t, h, "echo")
 	ask(t.Context(), tr, "m")
-	syscall.Kill(info(t, h, "echo").PID, syscall.SIGSTOP)
+	freeze(t, info(t, h, "echo").PID)
 	logged.await(t, "plugin ended", "signal 9")
 	if got, err := ask(t.Context(), tr, "m", "fine"); got != "fine" || err != nil {
 		t.Errorf("next exchange = %q, %v", got, err)

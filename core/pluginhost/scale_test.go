@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -89,7 +88,7 @@ func TestStoppedPluginIsReplaced(t *testing.T) {
 		t.Fatalf("before: %q, %v", got, err)
 	}
 	old := info(t, h, "front").PID
-	syscall.Kill(old, syscall.SIGSTOP)
+	freeze(t, old)
 	var all sync.WaitGroup
 	for range 3 { // over a connection that was kept, and over new ones
 		all.Go(func() {
