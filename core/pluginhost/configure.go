@@ -26,13 +26,11 @@ func (h *Host) Configure(_ context.Context, settings map[string]json.RawMessage,
 	h.reload.Lock()
 	defer h.reload.Unlock()
 	was := h.options.Swap(&options{settings, perUser})
-	c, err := h.scanned()
+	c, err := h.scanned(was)
 	if err != nil {
 		h.options.Store(was)
-		return nil, err
 	}
-	c.was = was
-	return c, nil
+	return c, err
 }
 
 // Reload reads the lists again. A plugin that is new can be used; one that is
@@ -43,7 +41,7 @@ func (h *Host) Configure(_ context.Context, settings map[string]json.RawMessage,
 func (h *Host) Reload(context.Context) error {
 	h.reload.Lock()
 	defer h.reload.Unlock()
-	c, err := h.scanned()
+	c, err := h.scanned(h.options.Load())
 	if err != nil {
 		return err
 	}
@@ -52,25 +50,31 @@ func (h *Host) Reload(context.Context) error {
 }
 
 // scanned puts the plugins of the lists in the place of those there are. reload
-// is held.
-func (h *Host) scanned() (*Change, error) {
+// is held. was are the options to go back to.
+func (h *Host) scanned(was *options) (*Change, error) {
 	ps, err := h.scan()
 	if err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
+	ps = h.withDevs(ps)
+	h.mu.Unlock()
+	return h.swap(ps, was)
+}
+
+// withDevs keeps the plugins under development, which no list has. mu is held.
+func (h *Host) withDevs(ps []*plugin) []*plugin {
 	for _, p := range h.plugins {
 		if p.dev {
 			ps = overrule(ps, p)
 		}
 	}
-	h.mu.Unlock()
-	return h.swap(ps)
+	return ps
 }
 
 // swap puts ps in the place of the plugins. After an error they are those of
 // before.
-func (h *Host) swap(ps []*plugin) (*Change, error) {
+func (h *Host) swap(ps []*plugin, was *options) (*Change, error) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -80,7 +84,7 @@ func (h *Host) swap(ps []*plugin) (*Change, error) {
 		h.mu.Unlock()
 		return nil, err
 	}
-	c := &Change{host: h, was: h.options.Load(), before: h.plugins}
+	c := &Change{host: h, was: was, before: h.plugins}
 	old := make(map[string]*plugin)
 	for _, p := range h.plugins {
 		old[p.path] = p
@@ -165,7 +169,7 @@ func (c *Change) undo() error {
 		h.leave(c.gone, nil)
 		return nil
 	}
-	ps = restored(c.before, h.plugins, ps)
+	ps = h.withDevs(restored(c.before, h.plugins, ps))
 	stays := make(map[*plugin]bool)
 	for _, p := range ps {
 		stays[p] = true
@@ -184,25 +188,22 @@ func (c *Change) undo() error {
 	return err
 }
 
-// restored are the plugins found, with those of before that are not among them or
-// cannot be used. Of what is the same as before or now it takes the one there is,
-// with its private copy.
+// restored are the plugins found, and those of before whose place none of them
+// takes. Of what is the same as before or now it takes the one there is, with its
+// private copy.
 func restored(before, now, found []*plugin) []*plugin {
-	has := make(map[string]int)
+	taken := make(map[slotName]bool)
 	for k, p := range found {
-		has[p.path] = k
 		for _, was := range slices.Concat(now, before) {
 			if p.same(was) {
 				found[k] = was
 			}
 		}
+		taken[p.slot()] = taken[p.slot()] || p.usable()
 	}
 	for _, p := range before {
-		switch k, is := has[p.path]; {
-		case !is:
-			found = append(found, p)
-		case p.dev, p.usable() && !found[k].usable():
-			found[k] = p
+		if p.usable() && !taken[p.slot()] {
+			found = append(slices.DeleteFunc(found, func(f *plugin) bool { return f.path == p.path }), p)
 		}
 	}
 	return found

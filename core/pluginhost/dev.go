@@ -258,7 +258,7 @@ func (h *Host) develop(p *plugin) (used bool, err error) {
 	h.mu.Lock()
 	others := slices.DeleteFunc(slices.Clone(h.plugins), func(o *plugin) bool { return o.dev && o.path == p.path })
 	h.mu.Unlock()
-	c, err := h.swap(overrule(others, p))
+	c, err := h.swap(overrule(others, p), h.options.Load())
 	if err != nil {
 		return false, err
 	}
