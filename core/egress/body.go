@@ -29,10 +29,10 @@ const (
 type Body struct {
 	acc    *Account
 	parent context.Context // the caller's; only its end is asked for
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	ending ending
 	raw    io.ReadCloser
 	src    io.Reader
+	scrub  scrubber // src, where the key is looked for
 	idle   time.Duration
 	wait   time.Duration // for the first byte: what is left of that bound
 	begun  bool          // a byte came
@@ -52,8 +52,8 @@ var started = time.Now()
 
 // await makes the Body of an answer that is asked for now, and bounds the wait
 // for its head.
-func (a *Account) await(parent, ctx context.Context, cancel context.CancelCauseFunc) *Body {
-	b := &Body{acc: a, parent: parent, ctx: ctx, cancel: cancel, idle: a.idle, left: a.maxBody}
+func (a *Account) await(parent context.Context) *Body {
+	b := &Body{acc: a, parent: parent, idle: a.idle, left: a.maxBody}
 	b.step.Store(int64(min(a.idle, 100*time.Millisecond)))
 	b.head.Store(true)
 	b.timer = time.AfterFunc(a.firstByte, b.look)
@@ -62,6 +62,15 @@ func (a *Account) await(parent, ctx context.Context, cancel context.CancelCauseF
 
 // answered ends the wait for the head, and reports whether it came in time.
 func (b *Body) answered() bool { return b.head.CompareAndSwap(true, false) }
+
+// ended is why the service's side was ended from here, nil while it was not.
+func (b *Body) ended() error { return b.ending.why() }
+
+// drop lets go of an answer that nobody reads.
+func (b *Body) drop() {
+	b.timer.Stop()
+	b.ending.end(errClosed)
+}
 
 // open prepares the body of res for reading. Its first byte may take as long
 // as wait: services send a head at once and then think.
@@ -112,7 +121,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	if err != nil {
 		b.err = b.failure(err)
 		if b.err != io.EOF {
-			b.cancel(errClosed)
+			b.ending.end(errClosed)
 		}
 	}
 	return n, b.err
@@ -123,13 +132,13 @@ func (b *Body) Read(p []byte) (int, error) {
 func (b *Body) look() {
 	until, now := time.Duration(b.until.Load()), time.Since(started)
 	switch {
-	case b.ctx.Err() != nil: // closed
+	case b.ended() != nil || b.parent.Err() != nil:
 	case b.head.CompareAndSwap(true, false):
-		b.cancel(errFirstByte)
+		b.ending.end(errFirstByte)
 	case until == 0:
 		b.timer.Reset(time.Duration(b.step.Load()))
 	case now >= until:
-		b.cancel(errIdle)
+		b.ending.end(errIdle)
 	default:
 		b.timer.Reset(until - now)
 	}
@@ -145,7 +154,7 @@ func (b *Body) failure(err error) error {
 	}
 	e := &Error{Account: b.acc.name, Sent: true}
 	var corrupt flate.CorruptInputError
-	switch cause := context.Cause(b.ctx); {
+	switch cause := b.ended(); {
 	case b.parent.Err() != nil:
 		e.Kind, e.Text, e.cause = Canceled, "the request was cancelled", b.parent.Err()
 	case cause == errClosed:
@@ -166,7 +175,7 @@ func (b *Body) failure(err error) error {
 
 // Cancel ends the service's side at once, and with it a Read that waits. Any
 // goroutine may call it; the owner still closes the body.
-func (b *Body) Cancel() { b.cancel(errClosed) }
+func (b *Body) Cancel() { b.ending.end(errClosed) }
 
 // Close ends the response; when it was not read to its end, the service's
 // side is cancelled too.
@@ -174,8 +183,7 @@ func (b *Body) Close() error {
 	if b.err == nil {
 		b.err = &Error{Kind: Canceled, Account: b.acc.name, Sent: true, Text: "the response was closed"}
 	}
-	b.timer.Stop()
-	b.cancel(errClosed)
+	b.drop()
 	return b.raw.Close()
 }
 
@@ -185,7 +193,7 @@ func (b *Body) Close() error {
 func (b *Body) Finish() {
 	if b.err == nil {
 		b.idle, b.wait = finishWait, finishWait
-		late := time.AfterFunc(finishWait, func() { b.cancel(errIdle) })
+		late := time.AfterFunc(finishWait, func() { b.ending.end(errIdle) })
 		_, _ = io.CopyN(io.Discard, b, finishBytes) // how it ends does not matter any more
 		late.Stop()
 	}
@@ -194,13 +202,13 @@ func (b *Body) Finish() {
 
 // slurp reads the body of an error answer whole, as far as it comes, and takes
 // the key out of it: services repeat what they refuse.
-func (b *Body) slurp(key string) {
+func (b *Body) slurp(find *finder) {
 	b.idle, b.wait = min(b.idle, errorBodyWait), min(b.wait, errorBodyWait)
-	late := time.AfterFunc(errorBodyWait, func() { b.cancel(errIdle) })
+	late := time.AfterFunc(errorBodyWait, func() { b.ending.end(errIdle) })
 	defer late.Stop()
 	// The key goes before the cut, or a part of it would stay at the cut. The
 	// status says more than how its body ended.
-	text, _ := io.ReadAll(io.LimitReader(b.acc.finder(key).reader(b), maxErrorBody))
+	text, _ := io.ReadAll(io.LimitReader(find.reader(b), maxErrorBody))
 	b.Close()
 	b.src, b.err, b.left = bytes.NewReader(text), nil, int64(len(text))
 }

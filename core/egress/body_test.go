@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -128,11 +127,10 @@ func TestStreamMayBeLonger(t *testing.T) {
 func TestBodyDripIsNotIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
 		a := &Account{name: "acct", firstByte: time.Minute, idle: time.Minute, maxBody: 1 << 20, key: newKeyring(secret.Value{})}
 		r, w := io.Pipe()
-		context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
-		b := a.await(t.Context(), ctx, cancel)
+		b := a.await(t.Context())
+		b.ending.covers(r)
 		b.answered()
 		if err := b.open(&http.Response{Header: http.Header{}, Body: r}, time.Minute); err != nil {
 			t.Fatal(err)
@@ -162,9 +160,8 @@ func TestBodyDripIsNotIdle(t *testing.T) {
 func TestBodySlowConsumerIsNotIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
 		a := &Account{name: "acct", firstByte: time.Second, idle: time.Second, maxBody: 1 << 20, key: newKeyring(secret.Value{})}
-		b := a.await(t.Context(), ctx, cancel)
+		b := a.await(t.Context())
 		b.answered()
 		if err := b.open(&http.Response{Header: http.Header{}, Body: io.NopCloser(bytes.NewReader([]byte("abc")))}, time.Second); err != nil {
 			t.Fatal(err)
@@ -180,8 +177,8 @@ func TestBodySlowConsumerIsNotIdle(t *testing.T) {
 				break
 			}
 		}
-		if string(got) != "abc" || ctx.Err() != nil {
-			t.Errorf("read %q, context %v; want abc and a live context", got, ctx.Err())
+		if string(got) != "abc" || b.ended() != nil {
+			t.Errorf("read %q, ended for %v; want abc and no end", got, b.ended())
 		}
 		b.Close()
 	})

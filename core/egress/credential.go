@@ -45,25 +45,25 @@ func (c Credential) Validate() error {
 	return nil
 }
 
-// attach adds the key to a request. The caller has removed every credential
-// that came with the request.
-func (c Credential) attach(r *http.Request, key string) error {
+// attach gives a request with the key. The caller has removed every credential
+// that came with it.
+func (a *Account) attach(r request, key string) (request, error) {
 	if key == "" {
-		return nil // a service in the operator's own network often wants none
+		return r, nil // a service in the operator's own network often wants none
 	}
 	if !httpguts.ValidHeaderFieldValue(key) || strings.ContainsAny(key, " \t") {
-		return errors.New("the key of the account holds spaces, line breaks or control characters; check the variable or file it comes from")
+		return r, errors.New("the key of the account holds spaces, line breaks or control characters; check the variable or file it comes from")
 	}
-	switch c.Scheme {
+	switch a.cred.Scheme {
 	case SchemeBearer:
-		r.Header.Set("Authorization", "Bearer "+key)
+		r.fields = append(r.fields, field{"Authorization", []string{"Bearer " + key}})
 	case SchemeHeader:
-		r.Header.Set(c.Name, key)
+		r.fields = append(r.fields, field{a.keyName, []string{key}})
 	case SchemeQuery:
-		if r.URL.RawQuery != "" {
-			r.URL.RawQuery += "&"
+		if r.url.RawQuery != "" {
+			r.url.RawQuery += "&"
 		}
-		r.URL.RawQuery += c.Name + "=" + url.QueryEscape(key)
+		r.url.RawQuery += a.cred.Name + "=" + url.QueryEscape(key)
 	}
-	return nil
+	return r, nil
 }

@@ -60,7 +60,7 @@ type Config struct {
 
 // Egress makes accounts. It is safe for concurrent use.
 type Egress struct {
-	agent    string
+	agent    []string // value of User-Agent
 	proxy    func(*url.URL) (*url.URL, error)
 	resolver *net.Resolver
 	roots    *x509.CertPool
@@ -71,7 +71,7 @@ func New(cfg Config) (*Egress, error) {
 	if cfg.Version == "" {
 		cfg.Version = "dev"
 	}
-	e := &Egress{agent: "sallyport/" + cfg.Version, resolver: cfg.Resolver, roots: cfg.RootCAs}
+	e := &Egress{agent: []string{"sallyport/" + cfg.Version}, resolver: cfg.Resolver, roots: cfg.RootCAs}
 	switch cfg.Proxy {
 	case "":
 		if cfg.NoProxy != "" {
@@ -128,10 +128,11 @@ type AccountConfig struct {
 // Account makes requests to one base URL over its own pool of connections.
 type Account struct {
 	name      string
-	agent     string
+	agent     []string
 	target    target
 	cred      Credential
-	own       string // the name of the credential's header, folded; "" for another scheme
+	keyName   string // of the header that the key goes into, canonical; "" for another scheme
+	own       string // keyName folded
 	key       *keyring
 	firstByte time.Duration
 	idle      time.Duration
@@ -172,7 +173,7 @@ func (e *Egress) Account(c AccountConfig) (*Account, error) {
 		maxBody:   or(c.MaxBody, DefaultMaxBody),
 	}
 	if c.Credential.Scheme == SchemeHeader {
-		a.own = folded(c.Credential.Name)
+		a.keyName, a.own = http.CanonicalHeaderKey(c.Credential.Name), folded(c.Credential.Name)
 	}
 	via, err := e.proxy(t.base)
 	if err != nil {

@@ -49,7 +49,7 @@ func KindOf(err error) Kind {
 	return ""
 }
 
-// Causes of a cancelled attempt, told apart by context.Cause.
+// Causes for which a request is ended.
 var (
 	errFirstByte = errors.New("no response head in time")
 	errIdle      = errors.New("body stood still")

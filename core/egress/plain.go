@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ const (
 var (
 	errLongHead = errors.New("the head of the response is too long")
 	errReadLate = errors.New("read of a response that was closed")
+	errEnded    = errors.New("the request was ended")
 )
 
 // plain asks a service over HTTP/1.1 without TLS. net/http would give each
@@ -99,51 +101,77 @@ func (w writes) Write(p []byte) (int, error) {
 // roundTrip asks once, and once more over a fresh connection if a kept one turns
 // out to be dead and the service cannot have begun. body is that of the request;
 // req has the rest. sent says whether the service may have been asked.
-func (p *plain) roundTrip(ctx context.Context, req *http.Request, body [3][]byte) (res *http.Response, sent bool, err error) {
+func (p *plain) roundTrip(ctx context.Context, e *ending, req *request, body [3][]byte) (res *http.Response, sent bool, err error) {
 	l := p.take()
 	for {
 		kept := l != nil
 		if !kept {
-			c, err := p.dial(ctx)
+			c, err := p.connect(ctx, e)
 			if err != nil {
 				return nil, sent, err
 			}
 			l = newLine(c)
 		}
-		res, err = p.ask(ctx, l, req, body)
+		res, err = p.ask(ctx, e, l, req, body)
 		if err == nil {
 			return res, true, nil
 		}
 		sent = sent || l.wrote > 0
-		if !kept || ctx.Err() != nil || l.wrote > 0 && (l.got > 0 || !replayable(req)) {
+		if !kept || ctx.Err() != nil || e.why() != nil || l.wrote > 0 && (l.got > 0 || !replayable(req)) {
 			return nil, sent, err
 		}
 		l = nil
 	}
 }
 
-// replayable reports whether a service does no more for a request that comes
-// twice.
-func replayable(req *http.Request) bool {
-	return req.Method == http.MethodGet || req.Method == http.MethodHead ||
-		len(req.Header["Idempotency-Key"]) > 0 || len(req.Header["X-Idempotency-Key"]) > 0
+// connect makes a connection, unless the request ends first.
+func (p *plain) connect(ctx context.Context, e *ending) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !e.covers(canceler(cancel)) {
+		return nil, errEnded
+	}
+	c, err := p.dial(ctx)
+	if !e.leaves() && err == nil {
+		c.Close()
+		return nil, errEnded
+	}
+	return c, err
 }
 
-// ask sends a request over l and reads the head of its answer. The end of ctx
-// closes l.
-func (p *plain) ask(ctx context.Context, l *line, req *http.Request, body [3][]byte) (*http.Response, error) {
-	b := &plainBody{p: p, l: l, stop: context.AfterFunc(ctx, func() { l.conn.Close() })}
+// replayable reports whether a service does no more for a request that comes
+// twice.
+func replayable(req *request) bool {
+	return req.method == http.MethodGet || req.method == http.MethodHead || req.has("Idempotency-Key") || req.has("X-Idempotency-Key")
+}
+
+// headRequest tells net/http that an answer has no body, whatever it says.
+var headRequest = &http.Request{Method: http.MethodHead}
+
+// ask sends a request over l and reads the head of its answer. The end of the
+// request, or of ctx, closes l.
+func (p *plain) ask(ctx context.Context, e *ending, l *line, req *request, body [3][]byte) (*http.Response, error) {
 	l.got, l.wrote, l.room = 0, 0, maxHeaderBytes
+	if !e.covers(l.conn) {
+		l.conn.Close()
+		return nil, errEnded
+	}
+	b := &plainBody{p: p, l: l, ending: e, stop: context.AfterFunc(ctx, e.left)}
 	var err error
 	if size(body) <= joinPieces {
 		err = l.send(p.host, req, body)
 	} else { // a service may answer before it has read everything
 		b.written = make(chan error, 1)
-		go func() { b.written <- l.send(p.host, req, body) }()
+		own := &request{method: req.method, url: req.url, fields: slices.Clone(req.fields)}
+		go func() { b.written <- l.send(p.host, own, body) }()
+	}
+	var asked *http.Request // nil stands for all that are answered with a body
+	if req.method == http.MethodHead {
+		asked = headRequest
 	}
 	var res *http.Response
 	for err == nil {
-		if res, err = http.ReadResponse(l.r, req); err == nil && (res.StatusCode/100 != 1 || res.StatusCode == http.StatusSwitchingProtocols) {
+		if res, err = http.ReadResponse(l.r, asked); err == nil && (res.StatusCode/100 != 1 || res.StatusCode == http.StatusSwitchingProtocols) {
 			break
 		}
 	}
@@ -167,23 +195,23 @@ func (p *plain) ask(ctx context.Context, l *line, req *http.Request, body [3][]b
 func size(body [3][]byte) int { return len(body[0]) + len(body[1]) + len(body[2]) }
 
 // send writes a request whose names and values were looked at before.
-func (l *line) send(host string, req *http.Request, body [3][]byte) error {
+func (l *line) send(host string, req *request, body [3][]byte) error {
 	w := l.w
 	w.Reset(writes{l})
-	w.WriteString(req.Method)
+	w.WriteString(req.method)
 	w.WriteByte(' ')
-	w.WriteString(req.URL.RequestURI())
+	w.WriteString(req.url.RequestURI())
 	w.WriteString(" HTTP/1.1\r\nHost: ")
 	w.WriteString(host)
-	for name, values := range req.Header {
-		for _, v := range values {
+	for _, f := range req.fields {
+		for _, v := range f.values {
 			w.WriteString("\r\n")
-			w.WriteString(name)
+			w.WriteString(f.name)
 			w.WriteString(": ")
 			w.WriteString(v)
 		}
 	}
-	if n := size(body); n > 0 || req.Method == http.MethodPost || req.Method == http.MethodPut || req.Method == http.MethodPatch {
+	if n := size(body); n > 0 || req.method == http.MethodPost || req.method == http.MethodPut || req.method == http.MethodPatch {
 		w.WriteString("\r\nContent-Length: ")
 		w.Write(strconv.AppendInt(w.AvailableBuffer(), int64(n), 10))
 	}
@@ -199,6 +227,7 @@ type plainBody struct {
 	p       *plain
 	l       *line
 	src     io.Reader
+	ending  *ending     // of the request; it covers l until the answer is at its end
 	stop    func() bool // ends the watch over the context
 	written chan error  // how a large request went; nil for one that is written
 	keep    bool        // the service lets the connection stay
@@ -243,7 +272,8 @@ func (b *plainBody) finish(err error) {
 // end gives the connection back, once: whole says that the answer was read to its
 // end.
 func (b *plainBody) end(whole bool) {
-	whole = b.stop() && whole && b.keep && b.l.r.Buffered() == 0
+	b.stop()
+	whole = b.ending.leaves() && whole && b.keep && b.l.r.Buffered() == 0
 	if b.written != nil && whole {
 		late := time.NewTimer(writeWait)
 		select {

@@ -165,21 +165,18 @@ func cleanQuery(query string) bool {
 
 // resolve is that of the target. Most requests of an account go to one path,
 // which is looked at once.
-func (a *Account) resolve(path, query string) (*url.URL, error) {
-	if query != "" {
-		return a.target.resolve(path, query)
+func (a *Account) resolve(path, query string) (url.URL, error) {
+	if last := a.latest.Load(); query == "" && last != nil && last.path == path {
+		return last.url, nil
 	}
-	last := a.latest.Load()
-	if last == nil || last.path != path {
-		u, err := a.target.resolve(path, "")
-		if err != nil {
-			return nil, err
-		}
-		last = &resolved{path, *u}
-		a.latest.Store(last)
+	u, err := a.target.resolve(path, query)
+	if err != nil {
+		return url.URL{}, err
 	}
-	u := last.url
-	return &u, nil
+	if query == "" {
+		a.latest.Store(&resolved{path, *u})
+	}
+	return *u, nil
 }
 
 // resolved is a path and what it resolves to.

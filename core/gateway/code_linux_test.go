@@ -98,13 +98,20 @@ func TestWorkersAreConfinedAndReplaced(t *testing.T) {
 	ch := w.start(t, compute(true))
 	<-gate.Reached()
 	pids = w.workers(t)
+	ends := func() int { return strings.Count(w.Log(), `"code execution: worker ended"`) }
+	want := ends()
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+		switch err := syscall.Kill(pid, syscall.SIGKILL); err {
+		case nil:
+			want++
+		case syscall.ESRCH:
+		default:
 			t.Fatal(err)
 		}
 	}
-	gatewaytest.Eventually(t, waitLong, "the killed workers to go", func() bool {
-		return !slices.ContainsFunc(w.workers(t), func(pid int) bool { return slices.Contains(pids, pid) })
+	// A process may be gone before the gateway has seen it.
+	gatewaytest.Eventually(t, waitLong, "the gateway to see that the killed workers are gone", func() bool {
+		return ends() >= want && !slices.ContainsFunc(w.workers(t), func(pid int) bool { return slices.Contains(pids, pid) })
 	})
 	gate.Open()
 	a := wait(t, ch, true)

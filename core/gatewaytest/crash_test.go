@@ -72,7 +72,9 @@ func (c *crashLoop) run(t *testing.T, n int) {
 			clients.Go(func() { c.client(t, url, fmt.Sprintf("r%d-c%d", round, i), dying, rng) })
 		}
 		clients.Go(func() { c.reader(t, url, fmt.Sprintf("r%d-sql", round), dying) })
-		time.Sleep(time.Duration(500+c.rng.IntN(1500)) * time.Millisecond) // a random moment
+		before := len(c.sights())
+		gatewaytest.Eventually(t, time.Minute, "requests to reach a provider", func() bool { return len(c.sights()) >= before+8 })
+		time.Sleep(time.Duration(c.rng.IntN(1500)) * time.Millisecond) // a random moment
 		close(dying)
 		p.Kill()
 		c.kills++

@@ -5,35 +5,32 @@ package gatewaytest_test
 import (
 	"bufio"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 )
 
-// copier is a process of this test program that copies bytes.
-type copier struct {
+// beside is a process of this test program that serves beside the gateway.
+type beside struct {
 	url string
 	pid int
 }
 
-// copierTo names, in the environment of a copier, the address that it copies to.
-const copierTo = "SALLYPORT_COPIER_TO"
+// besideOf is what, in the environment of a process beside, tells it to serve
+// and what.
+const besideOf = "SALLYPORT_BESIDE"
 
-// startCopier starts a copier to the server at target, until the end of b.
-func startCopier(b *testing.B, target string) *copier {
+// startBeside starts test in a process of its own, which is told what to serve
+// and writes its address, until the end of b.
+func startBeside(b *testing.B, test, what string) *beside {
 	b.Helper()
-	u, err := url.Parse(target)
-	if err != nil {
-		b.Fatal(err)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.Command(self, "-test.run=^TestCopier$")
-	cmd.Env = append(os.Environ(), copierTo+"="+u.Host)
+	cmd := exec.Command(self, "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), besideOf+"="+what)
 	cmd.Stderr = os.Stderr
 	hold, err := cmd.StdinPipe()
 	if err != nil {
@@ -52,14 +49,31 @@ func startCopier(b *testing.B, target string) *copier {
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		b.Fatalf("the copier does not serve: %v", err)
+		b.Fatalf("%s does not serve: %v", test, err)
 	}
-	return &copier{url: "http://" + strings.TrimSpace(line), pid: cmd.Process.Pid}
+	return &beside{url: "http://" + strings.TrimSpace(line), pid: cmd.Process.Pid}
 }
 
-// TestCopier is the copier's process, and in every other a copy of a few bytes.
+// listenBeside listens in a process beside, until the one who started it lets
+// go.
+func listenBeside(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Stdout.WriteString(l.Addr().String() + "\n")
+	go func() {
+		os.Stdin.Read(make([]byte, 1))
+		l.Close()
+	}()
+	return l
+}
+
+// TestCopier is the copier's process, to the address that it is told, and in
+// every other a copy of a few bytes.
 func TestCopier(t *testing.T) {
-	to := os.Getenv(copierTo)
+	to := os.Getenv(besideOf)
 	if to == "" {
 		near, far := net.Pipe()
 		other, end := net.Pipe()
@@ -78,15 +92,7 @@ func TestCopier(t *testing.T) {
 		}
 		return
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Stdout.WriteString(l.Addr().String() + "\n")
-	go func() { // until the one who started it lets go
-		os.Stdin.Read(make([]byte, 1))
-		l.Close()
-	}()
+	l := listenBeside(t)
 	for {
 		c, err := l.Accept()
 		if err != nil {

@@ -42,14 +42,14 @@ var (
 )
 
 var workloads = []workload{
-	{name: "small", clients: 1, requests: 500, prompt: 40, reply: 40, budget: smallBudget},
-	{name: "small", clients: 32, requests: 2000, prompt: 40, reply: 40, budget: smallBudget},
-	{name: "10-kb", clients: 1, requests: 400, prompt: 10 << 10, reply: 10 << 10, budget: largeBudget},
-	{name: "10-kb", clients: 32, requests: 1600, prompt: 10 << 10, reply: 10 << 10, budget: largeBudget},
-	{name: "burst", clients: 1, requests: 100, prompt: 40, chunks: laneChunks, budget: burstBudget},
-	{name: "burst", clients: 32, requests: 320, prompt: 40, chunks: laneChunks, budget: burstBudget},
+	{name: "small", clients: 1, requests: 1500, prompt: 40, reply: 40, budget: smallBudget},
+	{name: "small", clients: 32, requests: 8000, prompt: 40, reply: 40, budget: smallBudget},
+	{name: "10-kb", clients: 1, requests: 1000, prompt: 10 << 10, reply: 10 << 10, budget: largeBudget},
+	{name: "10-kb", clients: 32, requests: 5000, prompt: 10 << 10, reply: 10 << 10, budget: largeBudget},
+	{name: "burst", clients: 1, requests: 300, prompt: 40, chunks: laneChunks, budget: burstBudget},
+	{name: "burst", clients: 32, requests: 960, prompt: 40, chunks: laneChunks, budget: burstBudget},
 	// 200 chunks a second of each stream, more than most models write; 40 is usual.
-	{name: "paced-200", clients: 1, requests: 2, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
+	{name: "paced-200", clients: 1, requests: 4, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-200", clients: 32, requests: 64, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-40", clients: 32, requests: 32, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-40", clients: 512, requests: 512, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
@@ -61,8 +61,8 @@ func (k workload) letters() string { return strings.Repeat("word ", k.reply/5) }
 type laneWorld struct {
 	gateway  *gatewaytest.Process
 	file     string
-	provider string // URL of the one that speaks the client's dialect
-	copier   *copier
+	provider *beside
+	copier   *beside
 	client   *http.Client
 	sent     int // requests that the gateway has taken
 }
@@ -71,14 +71,7 @@ const laneToken = "dapilanes000000000000000000000001"
 
 func newLaneWorld(b *testing.B) *laneWorld {
 	b.Helper()
-	mux := http.NewServeMux()
-	mux.Handle("POST /v1/messages", lanesProvider{anthropicReplies()})
-	mux.Handle("POST /openai/v1/responses", lanesProvider{openaiReplies()})
-	provider := httptest.NewServer(mux)
-	b.Cleanup(func() {
-		provider.CloseClientConnections()
-		provider.Close()
-	})
+	provider := startBeside(b, "TestLanesProvider", "all")
 	dir := b.TempDir()
 	limits := `[{each: user, requests: 100000000, tokens: 100000000000, per: minute}, {of: group coders, tokens: 100000000000, per: hour}]`
 	for name, text := range map[string]string{
@@ -87,8 +80,8 @@ func newLaneWorld(b *testing.B) *laneWorld {
 listen: 127.0.0.1:0
 plugins: [` + gatewaytest.Plugins(b) + `]
 providers:
-  anthropic: {translator: anthropic, base_url: ` + provider.URL + `, key: {file: key}}
-  openai: {translator: openai, base_url: ` + provider.URL + `/openai/v1, key: {file: key}}
+  anthropic: {translator: anthropic, base_url: ` + provider.url + `, key: {file: key}}
+  openai: {translator: openai, base_url: ` + provider.url + `/openai/v1, key: {file: key}}
 models:
   native:
     destinations: [{provider: anthropic, model: claude-sonnet-4-5, price: ` + loadPrices["anthropic"] + `}]
@@ -107,7 +100,7 @@ access:
 			b.Fatal(err)
 		}
 	}
-	w := &laneWorld{file: filepath.Join(dir, "sallyport.yaml"), provider: provider.URL}
+	w := &laneWorld{file: filepath.Join(dir, "sallyport.yaml"), provider: provider}
 	w.gateway = gatewaytest.Serve(b, w.file, "--log-level", "info")
 	w.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}
 	b.Cleanup(w.client.CloseIdleConnections)
@@ -122,7 +115,7 @@ func (w *laneWorld) measure(b *testing.B, k workload, lane string) laneResult {
 	pid := w.gateway.PID()
 	switch lane {
 	case "direct":
-		url, model = w.provider, "claude-sonnet-4-5"
+		url, model, pid = w.provider.url, "claude-sonnet-4-5", w.provider.pid
 	case "copy":
 		url, model, pid = w.copier.url, "claude-sonnet-4-5", w.copier.pid
 	default:
@@ -276,6 +269,22 @@ type laneReplies struct {
 	stream []string          // events
 }
 
+// TestLanesProvider is the provider's process, in every dialect.
+func TestLanesProvider(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("POST /v1/messages", lanesProvider{anthropicReplies()})
+	mux.Handle("POST /openai/v1/responses", lanesProvider{openaiReplies()})
+	if os.Getenv(besideOf) != "" {
+		http.Serve(listenBeside(t), mux) // ends with the listener
+		return
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("POST", "/v1/messages", strings.NewReader("#small#")))
+	if !strings.Contains(w.Body.String(), "word word") {
+		t.Errorf("got %d %q", w.Code, w.Body)
+	}
+}
+
 // lanesProvider answers what the prompt says, as fast as it can.
 type lanesProvider struct{ laneReplies }
 
@@ -303,9 +312,7 @@ func (p lanesProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if _, err := io.WriteString(w, ev); err != nil {
 				return
 			}
-			if k.pace > 0 {
-				w.(http.Flusher).Flush()
-			}
+			w.(http.Flusher).Flush()
 		}
 		return
 	}

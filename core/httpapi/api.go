@@ -83,6 +83,7 @@ type handlerFunc func(w http.ResponseWriter, r *http.Request, c call) error
 type call struct {
 	*State
 	principal *access.Principal // nil on open routes
+	token     string            // the caller's
 	path      render.Dialect    // dialect the base path asks for; "" if none
 }
 
@@ -155,7 +156,7 @@ func (a *API) gate(rt Route) http.Handler {
 		}
 		var err error
 		if !rt.Open {
-			c.principal, err = c.authenticate(r, rt.Scope)
+			err = c.authenticate(r, rt.Scope)
 		}
 		if err == nil {
 			err = rt.serve(w, r, c)
@@ -167,24 +168,25 @@ func (a *API) gate(rt Route) http.Handler {
 }
 
 // authenticate finds out who calls, with a token that has one of the scopes.
-func (c call) authenticate(r *http.Request, scopes ...string) (*access.Principal, error) {
+func (c *call) authenticate(r *http.Request, scopes ...string) error {
 	t, err := token(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p, err := c.Access.Authenticate(r.Context(), t)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	c.principal, c.token = p, t
 	if req := requestOf(r); req != nil {
 		req.caller = p.Name
 	}
 	for _, s := range scopes {
 		if p.HasScope(s) {
-			return p, nil
+			return nil
 		}
 	}
-	return p, c.Access.CheckScope(p, scopes[0])
+	return c.Access.CheckScope(p, scopes[0])
 }
 
 // unknown answers for paths and methods that nothing is served at.
@@ -242,7 +244,8 @@ type requestKey struct{}
 // request is what is known of a request from its first moment on.
 type request struct {
 	id     string
-	caller string // name of the principal, once it is known
+	said   [1]string // id, as a header of the reply has it
+	caller string    // name of the principal, once it is known
 	state  *State
 	only   []string // surfaces that the listener carries; none means everything
 	manner manner   // of errors that nobody else writes
@@ -268,8 +271,9 @@ func (a *API) Handler(surfaces ...string) http.Handler {
 		st, done := a.state()
 		defer done()
 		req := &request{id: uuid.Must(uuid.NewV7()).String(), state: st, only: surfaces}
+		req.said[0] = req.id
 		h := w.Header()
-		h["X-Request-Id"], h["X-Databricks-Request-Id"] = []string{req.id}, []string{req.id}
+		h["X-Request-Id"], h["X-Databricks-Request-Id"] = req.said[:], req.said[:]
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
 		if st == nil {
 			a.fail(w, r, apierror.New(apierror.Unavailable, "This gateway is being shut down. Ask again in a moment."), manner{})

@@ -84,19 +84,20 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, sh *share) ([]byte, e
 	if claim < 0 {
 		claim = a.limits.Body
 	}
+	var up *upload
 	if claim > smallBody {
 		sh.claim()
+		up = newUpload(w, sh)
+		defer a.budget.done(up)
 	}
 	var body []byte
 	pace := pace{end: time.Now().Add(grace)}
-	up := &upload{share: sh, stop: func() { rc.SetReadDeadline(time.Now()) }}
-	defer a.budget.done(up)
 	for {
 		need := int64(64 << 10)
 		if r.ContentLength >= 0 {
 			need = min(need, r.ContentLength-int64(len(body))+1)
 		}
-		if err := a.charge(r.Context(), up, int64(len(body))+need, claim); err != nil {
+		if err := a.charge(r.Context(), sh, up, int64(len(body))+need, claim); err != nil {
 			return nil, err
 		}
 		body = grow(body, int(need), r.ContentLength, a.limits.Body)
@@ -106,7 +107,9 @@ func (a *API) fill(w http.ResponseWriter, r *http.Request, sh *share) ([]byte, e
 		n, err := r.Body.Read(body[len(body) : len(body)+int(need)])
 		body = body[:len(body)+n]
 		pace.add(n, time.Now())
-		up.add(n)
+		if up != nil {
+			up.add(n)
+		}
 		switch {
 		case int64(len(body)) > a.limits.Body:
 			return nil, a.tooLarge()
@@ -146,20 +149,21 @@ func isNetwork(err error) bool {
 
 // charge makes sure that size bytes of body are paid for. A small body pays as
 // it comes. A large one pays its whole claim once, in turn: paid in pieces,
-// many large uploads would each hold a part of the budget and none could end.
-func (a *API) charge(ctx context.Context, up *upload, size, claim int64) error {
+// many large uploads would each hold a part of the budget and none could end. up
+// is the upload of a claim that is no small one.
+func (a *API) charge(ctx context.Context, sh *share, up *upload, size, claim int64) error {
 	cost, large := size*parsedCopies, claim > smallBody && size > smallBody/16
 	if large {
 		cost = (claim + 1) * parsedCopies
 	}
-	if cost <= up.share.bytes {
+	if cost <= sh.bytes {
 		return nil
 	}
 	total := int64(0)
 	if large {
 		total = cost
 	}
-	if err := a.budget.acquire(ctx, up.share, cost-up.share.bytes, total, grace); err != nil {
+	if err := a.budget.acquire(ctx, sh, cost-sh.bytes, total, grace); err != nil {
 		return err
 	}
 	if large {
@@ -176,6 +180,11 @@ type upload struct {
 	since time.Time // when the bytes in came began to be counted
 	came  int
 	stop  func() // ends the read that waits for more of it
+}
+
+func newUpload(w http.ResponseWriter, sh *share) *upload {
+	rc := http.NewResponseController(w)
+	return &upload{share: sh, stop: func() { rc.SetReadDeadline(time.Now()) }}
 }
 
 func (u *upload) begin(now time.Time) {

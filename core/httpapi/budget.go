@@ -64,7 +64,7 @@ type waiter struct {
 	share    *share
 	n, total int64
 	taken    bool          // guarded by budget.mu
-	ready    chan struct{} // closed with taken
+	ready    chan struct{} // closed with taken; nil for one that takes at once or not at all
 }
 
 // newBudget makes a budget of size bytes. A body costs largest at most, which
@@ -132,7 +132,9 @@ func (b *budget) take(w *waiter) bool {
 	a.held += w.n
 	s.bytes += w.n
 	w.taken = true
-	close(w.ready)
+	if w.ready != nil {
+		close(w.ready)
+	}
 	return true
 }
 
@@ -189,12 +191,16 @@ func (b *budget) drop(w *waiter) {
 // a small one when total is 0. Errors are apierror RateLimited after wait, and
 // Canceled; s has all of the bytes, or what it had.
 func (b *budget) acquire(ctx context.Context, s *share, n, total int64, wait time.Duration) error {
-	w := &waiter{share: s, n: n, total: total, ready: make(chan struct{})}
 	b.mu.Lock()
+	if total == 0 && b.take(&waiter{share: s, n: n}) {
+		b.mu.Unlock()
+		return nil
+	}
+	w := &waiter{share: s, n: n, total: total, ready: make(chan struct{})}
 	if total > 0 {
 		b.large = append(b.large, w)
 		b.serve()
-	} else if !b.take(w) {
+	} else {
 		b.small = append(b.small, w)
 	}
 	if !b.looking && len(b.small)+len(b.large) > 0 {

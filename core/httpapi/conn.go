@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/socket"
 )
@@ -17,9 +19,10 @@ import (
 // separate reads.
 type corkConn struct {
 	net.Conn
-	mu     sync.Mutex
-	corked bool
-	buf    bytes.Buffer
+	in, out deadline
+	mu      sync.Mutex
+	corked  bool
+	buf     bytes.Buffer
 }
 
 // listener hands out corkConns.
@@ -40,7 +43,77 @@ func (c *corkConn) Write(b []byte) (int, error) {
 	if c.corked {
 		return c.buf.Write(b)
 	}
+	return c.write(b)
+}
+
+func (c *corkConn) write(b []byte) (int, error) {
+	c.out.enter(c.Conn.SetWriteDeadline)
+	defer c.out.leave()
 	return c.Conn.Write(b)
+}
+
+func (c *corkConn) Read(b []byte) (int, error) {
+	c.in.enter(c.Conn.SetReadDeadline)
+	defer c.in.leave()
+	return c.Conn.Read(b)
+}
+
+// SetReadDeadline implements net.Conn, as do the other two.
+func (c *corkConn) SetReadDeadline(t time.Time) error { return c.in.set(t, c.Conn.SetReadDeadline) }
+
+func (c *corkConn) SetWriteDeadline(t time.Time) error {
+	return c.out.set(t, c.Conn.SetWriteDeadline)
+}
+
+func (c *corkConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// deadline is that of a connection's reads, or of its writes. The connection is
+// told of it only for a read or a write: for each request net/http sets some that
+// are replaced before anything waits for them.
+type deadline struct {
+	mu    sync.Mutex
+	at    time.Time
+	told  time.Time // what the connection knows
+	users int       // reads or writes under way
+}
+
+// set makes t the deadline, of what is under way too. tell tells the connection.
+func (d *deadline) set(t time.Time, tell func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = t
+	if d.users == 0 {
+		return nil
+	}
+	return d.settle(tell)
+}
+
+// enter is called before a read or a write, and leave after it. An error is left
+// to these: the connection is closed.
+func (d *deadline) enter(tell func(time.Time) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.users++
+	_ = d.settle(tell)
+}
+
+func (d *deadline) leave() {
+	d.mu.Lock()
+	d.users--
+	d.mu.Unlock()
+}
+
+func (d *deadline) settle(tell func(time.Time) error) error {
+	if d.at.Equal(d.told) {
+		return nil
+	}
+	err := tell(d.at)
+	if err == nil {
+		d.told = d.at
+	}
+	return err
 }
 
 // CloseWrite lets net/http end its half first, so that a client which is still
@@ -66,7 +139,7 @@ func (c *corkConn) uncork() error {
 	if c.buf.Len() == 0 {
 		return nil
 	}
-	_, err := c.Conn.Write(c.buf.Bytes())
+	_, err := c.write(c.buf.Bytes())
 	if c.buf.Cap() > 256<<10 {
 		c.buf = bytes.Buffer{}
 	}

@@ -15,7 +15,7 @@ import (
 // elsewhere, from a timer.
 type reply struct {
 	w      http.ResponseWriter
-	rc     *http.ResponseController
+	rc     http.ResponseController
 	conn   *corkConn // nil where corking does not apply
 	stream bool      // the client asked for one: nothing may wait in a buffer
 
@@ -33,7 +33,7 @@ type reply struct {
 var _ router.Replier = (*reply)(nil)
 
 func newReply(w http.ResponseWriter, r *http.Request, stream bool) *reply {
-	return &reply{w: w, rc: http.NewResponseController(w), conn: connOf(r), stream: stream}
+	return &reply{w: w, rc: *http.NewResponseController(w), conn: connOf(r), stream: stream}
 }
 
 // ownHeader reports whether a header of a provider's reply is not passed on: it

@@ -22,7 +22,7 @@ func (a *API) responses(w http.ResponseWriter, r *http.Request, c call) error {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return apierror.New(apierror.Unsupported, "Content-Encoding %s of requests is not read here. Send the body uncompressed.", clip(enc))
 	}
-	src, err := a.source(r)
+	src, err := a.source(r, c.token)
 	if err != nil {
 		return err
 	}
@@ -91,14 +91,13 @@ func (c call) dialect(r *http.Request, model string) (render.Dialect, error) {
 	return render.Databricks, nil
 }
 
-// source is what the usage rows of a request say of it. Tags that cannot be
-// read are an error: they are how costs are told apart, and a row cannot be
-// corrected later.
-func (a *API) source(r *http.Request) (*usage.Source, error) {
+// source is what the usage rows of a request say of it, whose caller has the
+// token secret. Tags that cannot be read are an error: they are how costs are
+// told apart, and a row cannot be corrected later.
+func (a *API) source(r *http.Request, secret string) (*usage.Source, error) {
 	if _, err := usage.ParseTags(r.Header); err != nil {
 		return nil, err
 	}
-	secret, _ := token(r)
 	s := usage.FromRequest(maskedHeader(r.Header, secret), r.URL.Path)
 	s.RequestID, s.URL, s.IP = requestID(r.Context()), masked(r.URL.Path, secret), a.clientIP(r)
 	for k, v := range s.Tags { // which may have escaped it

@@ -15,7 +15,7 @@ func (a *API) surface(w http.ResponseWriter, r *http.Request, f found) {
 	req, e := requestOf(r), f.entry
 	req.manner = e.manner
 	if e.manner.envelope == anthropicEnvelope {
-		w.Header().Set("Request-Id", req.id)
+		w.Header()["Request-Id"] = req.said[:]
 	}
 	if e.kind == probe {
 		alive(w, r)
@@ -52,8 +52,8 @@ func alive(w http.ResponseWriter, r *http.Request) {
 var modelScopes = []string{access.ScopeAIGateway, access.ScopeModelServing}
 
 // admit lets a caller onto a surface.
-func (c *call) admit(r *http.Request, sf *surface) (err error) {
-	if c.principal, err = c.authenticate(r, modelScopes...); err != nil {
+func (c *call) admit(r *http.Request, sf *surface) error {
+	if err := c.authenticate(r, modelScopes...); err != nil {
 		return err
 	}
 	if err := sf.admit(c.principal, c.Access.Helper()); err != nil {
@@ -68,7 +68,7 @@ func (a *API) callModel(w http.ResponseWriter, r *http.Request, c call, f found)
 	if err := readable(r.URL.RawQuery); err != nil {
 		return err
 	}
-	src, err := a.source(r)
+	src, err := a.source(r, c.token)
 	if err != nil {
 		return err
 	}
@@ -93,8 +93,7 @@ func (a *API) callModel(w http.ResponseWriter, r *http.Request, c call, f found)
 		stream, _ = scan.Bool("stream")
 	}
 	e.describe(src, scan, stream)
-	secret, _ := token(r)
-	query, header := withoutToken(withoutCredentials(r.URL.RawQuery), secret), headerWithoutToken(r.Header, secret)
+	query, header := withoutToken(withoutCredentials(r.URL.RawQuery), c.token), headerWithoutToken(r.Header, c.token)
 	if decoded {
 		header = header.Clone()
 		header.Del("Content-Encoding")
@@ -145,8 +144,7 @@ func (e *entry) describe(src *usage.Source, scan *router.Scan, stream bool) {
 // carried are the headers that the surface wants to see.
 func (e *entry) carried(h http.Header) http.Header {
 	out := http.Header{}
-	for _, name := range e.Carry {
-		name = http.CanonicalHeaderKey(name)
+	for _, name := range e.carry {
 		if v := h[name]; len(v) > 0 {
 			out[name] = v
 		}

@@ -77,6 +77,7 @@ type surface struct {
 	front   provider.Front
 	manner  manner // of errors that no route is to blame for
 	entries []*entry
+	carry   []string // Carry, as a request's headers have the names
 
 	disabled  bool
 	allow     []string
@@ -183,6 +184,9 @@ func newSurface(f Front, decl provider.Surface) (*surface, error) {
 		return nil, fmt.Errorf("base %q: every surface is served below %s anyway", decl.Base, gatewayPrefix)
 	}
 	sf := &surface{Surface: decl, plugin: f.Plugin, front: f.Front}
+	for _, name := range decl.Carry {
+		sf.carry = append(sf.carry, http.CanonicalHeaderKey(name))
+	}
 	at := func(k kind, path string) (*entry, error) {
 		p, err := parsePattern(decl.Base + path)
 		if err != nil {

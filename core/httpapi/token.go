@@ -16,17 +16,23 @@ const tokenHeader = "X-Databricks-Ai-Gateway-Token"
 // there is none. An Authorization header that cannot be read is an error unless
 // the token is elsewhere: its user would else look for a token that was sent.
 func token(r *http.Request) (string, error) {
-	if v := r.Header.Get(tokenHeader); v != "" {
+	first := func(name string) string { // which is canonical
+		if vs := r.Header[name]; len(vs) > 0 {
+			return vs[0]
+		}
+		return ""
+	}
+	if v := first(tokenHeader); v != "" {
 		return strings.TrimSpace(v), nil
 	}
-	auth := r.Header.Get("Authorization")
+	auth := first("Authorization")
 	scheme, rest, _ := strings.Cut(auth, " ")
 	rest = strings.TrimSpace(rest)
 	if strings.EqualFold(scheme, "bearer") && rest != "" {
 		return rest, nil
 	}
 	for _, h := range []string{"X-Api-Key", "X-Goog-Api-Key"} {
-		if v := r.Header.Get(h); v != "" {
+		if v := first(h); v != "" {
 			return strings.TrimSpace(v), nil
 		}
 	}
@@ -58,6 +64,9 @@ var credentialParams = []string{"key", "access_token"}
 // withoutCredentials is a query as it came, without the parameters that hold a
 // token: byte for byte what the client wrote beside them.
 func withoutCredentials(query string) string {
+	if query == "" {
+		return ""
+	}
 	var kept []string
 	all := true
 	for part := range strings.SplitSeq(query, "&") {

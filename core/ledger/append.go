@@ -57,24 +57,29 @@ func (l *Log) append(ctx context.Context, r Record) (uint64, error) {
 	was := l.pair(r, size)
 	b, leads := l.batch, l.batch == nil
 	if leads {
-		b = &batch{buf: l.spare[:0]}
-		l.batch, l.spare = b, nil
+		if b = l.idle; b == nil {
+			b = new(batch)
+		}
+		*b = batch{buf: l.spare[:0]}
+		l.batch, l.spare, l.idle = b, nil, nil
 	}
 	b.buf, b.last = appendFrame(b.buf, r), r.Seq
 	l.bytes += int64(size)
+	var err error
 	if leads {
 		l.mu.Unlock()
-		l.lead(b)
+		err = l.lead(b)
 	} else {
 		done := b.wait()
 		l.mu.Unlock()
 		<-done
+		err = b.err
 	}
-	if b.err != nil {
+	if err != nil {
 		l.mu.Lock()
 		l.unpair(r, was)
 		l.mu.Unlock()
-		return 0, b.err
+		return 0, err
 	}
 	if l.cfg.SyncWithin < 0 && r.Kind != Carried {
 		return r.Seq, l.Sync(context.WithoutCancel(ctx), r.Seq)

@@ -190,6 +190,7 @@ type Log struct {
 	bytes    int64      // of all segments and of what waits to be written
 	batch    *batch     // being filled, nil when nobody waits to write
 	spare    []byte     // buffer for a batch
+	idle     *batch     // to be used again
 	given    uint64     // last sequence given out
 	written  uint64     // last sequence that write(2) has returned for
 	synced   uint64     // last sequence that an fsync has covered

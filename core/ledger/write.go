@@ -23,17 +23,17 @@ func (b *batch) wait() <-chan struct{} {
 }
 
 // lead writes b once those before it are written, with whatever was added to
-// it until then.
-func (l *Log) lead(b *batch) {
+// it until then. Its caller looks at b no more.
+func (l *Log) lead(b *batch) error {
 	l.w.Lock()
 	defer l.w.Unlock()
 	l.mu.Lock()
 	if b.err == nil && l.finished {
 		l.refuse(ErrClosed)
 	}
-	if b.err != nil { // refused while it waited
+	if err := b.err; err != nil { // refused while it waited
 		l.mu.Unlock()
-		return
+		return err
 	}
 	l.batch = nil
 	l.mu.Unlock()
@@ -47,14 +47,20 @@ func (l *Log) lead(b *batch) {
 		l.end(b, err)
 		l.refuse(err) // what was added meanwhile has sequences behind the gap
 		l.given = l.written
-		return
+		return err
 	}
+	l.active.size += int64(len(b.buf))
+	l.active.last = b.last
 	l.written = b.last
 	if !l.dirty {
 		l.dirty = true
 		l.wakeSyncer()
 	}
 	l.end(b, nil)
+	if b.done == nil { // nobody else knows it
+		l.idle = b
+	}
+	return nil
 }
 
 // refuse ends the batch that is being filled. mu is held.
@@ -81,7 +87,8 @@ func (l *Log) end(b *batch, err error) {
 	b.buf = nil
 }
 
-// write puts b at the end of the log. w is held.
+// write puts b at the end of the active segment, which is as long as before
+// until lead says so. w is held.
 func (l *Log) write(b *batch) error {
 	if err := l.ready(int64(len(b.buf))); err != nil {
 		return err
@@ -102,10 +109,6 @@ func (l *Log) write(b *batch) error {
 		}
 		return &DiskError{Op: "write", Path: s.path, Err: cause(err)}
 	}
-	l.mu.Lock()
-	s.size += int64(len(b.buf))
-	s.last = b.last
-	l.mu.Unlock()
 	return nil
 }
 

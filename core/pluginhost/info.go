@@ -37,7 +37,7 @@ type Info struct {
 
 	Calls  uint64        `json:"calls,omitempty"`  // of a tool also its openings; of a provider its translations
 	Errors uint64        `json:"errors,omitempty"` // calls that failed, those given up by the caller apart
-	P50    time.Duration `json:"p50,omitempty"`    // of the calls of the last ten minutes
+	P50    time.Duration `json:"p50,omitempty"`    // of the calls of the last five to ten minutes
 	P99    time.Duration `json:"p99,omitempty"`
 	Memory int64         `json:"memory,omitempty"` // resident bytes of its processes
 }

@@ -30,7 +30,7 @@ const (
 var opOf = map[string]string{"provider": opBegin, "tool": opCall, "engine": opQuery}
 
 const (
-	statsWindow = 10 * time.Minute // of the quantiles
+	statsWindow = 10 * time.Minute // of the quantiles, at most; half of it at least
 	codeDone    = "ok"             // label "code" of what succeeded
 )
 
@@ -47,8 +47,9 @@ func newMetrics() *metrics {
 			Name: "sallyport_plugin_calls_total", Help: `What was asked of a plugin, by how it ended: "ok" or the code of the error.`,
 		}, []string{"kind", "plugin", "op", "code"}),
 		seconds: prometheus.NewSummaryVec(prometheus.SummaryOpts{
-			Name: "sallyport_plugin_call_seconds", Help: "How long a plugin took, over ten minutes. The ops exchange and dialogue have the model's time in them.",
-			Objectives: map[float64]float64{0.5: 0.02, 0.99: 0.001}, MaxAge: statsWindow,
+			Name: "sallyport_plugin_call_seconds", Help: "How long a plugin took, over the last five to ten minutes. The ops exchange and dialogue have the model's time in them.",
+			Objectives: map[float64]float64{0.5: 0.02, 0.99: 0.001},
+			MaxAge:     statsWindow, AgeBuckets: 2, // each observation goes into all of them
 		}, []string{"kind", "plugin", "op"}),
 	}
 }

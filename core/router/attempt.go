@@ -129,7 +129,13 @@ func (c *call) newAttempt(d destination, action string) *attempt {
 	}
 	c.out.Attempts = append(c.out.Attempts, usage.Attempt{Provider: d.account.name, Model: d.model, Action: action, Price: d.price})
 	c.out.FirstByte, c.out.Lost = 0, nil // of the reply that is given on, or the last one
-	return &attempt{call: c, d: d, rec: &c.out.Attempts[len(c.out.Attempts)-1], began: time.Now()}
+	n := len(c.out.Attempts)
+	a := &c.first
+	if n > 1 {
+		a = new(attempt)
+	}
+	a.call, a.d, a.rec, a.began = c, d, &c.out.Attempts[n-1], time.Now()
+	return a
 }
 
 // leave completes the record of an attempt that ends with res.

@@ -16,13 +16,16 @@ func newDestination(a *account, d Destination, weight float64) destination {
 
 // order gives the destinations of m in the order to try them: those with a
 // share of the traffic, drawn by their weights; those with a share of nothing;
-// the fallback.
+// the fallback. Nobody changes the list.
 //
 // A session's draw is a weighted rendezvous hash of its key: the same session
 // gets the same order from every gateway and after every restart, and a
 // destination that is added or removed moves only the sessions it wins or
 // loses. Without a session the draw is random.
 func (r *Router) order(m *model, session string) []destination {
+	if len(m.destinations) == 1 && len(m.fallback) == 0 {
+		return m.destinations
+	}
 	out := make([]destination, 0, len(m.destinations)+len(m.fallback))
 	if len(m.destinations) == 1 {
 		out = append(out, m.destinations...)

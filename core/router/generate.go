@@ -40,6 +40,7 @@ type call struct {
 	ticket  *ratelimit.Ticket // nil limits nothing
 	out     usage.Outcome
 	few     [2]usage.Attempt // room of out.Attempts, for the usual call
+	first   attempt          // the usual call has one
 	err     *apierror.Error  // that the call ends with
 	settled bool
 

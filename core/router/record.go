@@ -92,8 +92,10 @@ func (c *call) settle() {
 	c.kept.end(c.out.Status, c.err, spent)
 	c.row.End(c.out)
 	if c.sent {
-		cost, _ := usage.Cost(c.out.Attempts)
-		c.ticket.Settle(spent, cost)
+		if c.ticket != nil {
+			cost, _ := usage.Cost(c.out.Attempts)
+			c.ticket.Settle(spent, cost)
+		}
 	} else {
 		c.ticket.Release()
 	}

@@ -133,6 +133,24 @@ func TestRelayedChunks(t *testing.T) {
 	}
 }
 
+// What comes at once goes on as soon as its beginning has been read along.
+func TestRelayedBurst(t *testing.T) {
+	t.Parallel()
+	stream := "event: begin\ndata: {}\n\n" + strings.Repeat("event: word\ndata: {\"word\":\"a\"}\n\n", 2000) + "event: done\ndata: {}\n\n"
+	up := newUpstream(t, events(stream))
+	b := newBench(t, speaking(at(up.URL), "p0"), both)
+	a, _ := asking(said, true)
+	w := &client{}
+	var sizes []int
+	w.onSend = func(so string) { sizes = append(sizes, len(so)) }
+	if _, err := serve(t, b, a, w); err != nil || w.body.String() != stream {
+		t.Fatalf("Serve = %v; %d bytes came out of %d", err, w.body.Len(), len(stream))
+	}
+	if first := sizes[0]; first == 0 || first > firstRead || slices.Max(sizes) <= firstRead {
+		t.Errorf("%d bytes were given on in pieces of %v, want at most %d in the first and more in others", len(stream), sizes, firstRead)
+	}
+}
+
 // A line that is longer than any that is held goes on in pieces.
 func TestRelayedEndlessLine(t *testing.T) {
 	t.Parallel()

@@ -18,6 +18,10 @@ const (
 	// endGrace is how long a provider may take to end its reply after the
 	// dialect's last event.
 	endGrace = 2 * time.Second
+	// firstRead bounds what is read at once before the client has been given
+	// anything: to read a whole burst along takes longer than to pass on how it
+	// begins.
+	firstRead = 2 << 10
 )
 
 // streamed is a stream of server-sent events on its way to the client, as it
@@ -62,7 +66,11 @@ func (s *serving) stream(ctx context.Context, a *attempt, reply *egress.Response
 	st := &streamed{s: s, a: a, reply: reply, p: s.r.probe(a.d.account, &s.Ask), buf: *buf, hold: -1}
 	defer st.measure()
 	for {
-		n, err := a.body.Read(st.buf[st.have:])
+		room := st.buf[st.have:]
+		if !st.begun {
+			room = room[:min(len(room), firstRead)]
+		}
+		n, err := a.body.Read(room)
 		st.have += n
 		st.lines()
 		if err == io.EOF && !st.ended {

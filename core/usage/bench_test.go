@@ -83,7 +83,7 @@ func BenchmarkToTable(b *testing.B) {
 	w := benchWorld(b)
 	bodies := make([][]byte, 10_000)
 	for i := range bodies {
-		s, o, x := sampleStart(), sampleOutcome(), new(row)
+		s, o, x := sampleStart(), sampleOutcome(), new(draft)
 		s.Time = s.Time.Add(time.Duration(i) * 1234567 * time.Nanosecond)
 		s.Source.RequestID, _ = newID()
 		s.Requester = fmt.Sprintf("user%d@example.com", i%500)
@@ -129,7 +129,7 @@ func BenchmarkRow(b *testing.B) {
 	start := processor()
 	for b.Loop() {
 		id, _ := newID()
-		x := new(row)
+		x := new(draft)
 		x.begin(&s, cfg, id)
 		buf = x.appendTo(buf[:0])
 		x.end(&o, cfg.StatusOf)

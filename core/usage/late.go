@@ -179,7 +179,8 @@ func (r *Recorder) defers(x *lateCall, err error) {
 		l.reason = reason(err)
 		r.log.Error("the ledger does not take the row of a call; it will be tried again", "call", x.id, "error", err)
 	}
-	l.add(x)
+	waits := *x // a call that need not wait costs no memory
+	l.add(&waits)
 	select {
 	case l.wake <- struct{}{}:
 	default:

@@ -21,13 +21,29 @@ const servicePrincipal = "SERVICE_PRINCIPAL"
 // 64 bits.
 const maxTokens = 1e15
 
-// begin sets r to the row that stands if the call never ends.
-func (r *row) begin(s *Start, c *Config, id string) {
-	*r = row{
-		AccountID: c.AccountID, WorkspaceID: c.WorkspaceID, SchemaVersion: schemaVersion, InvocationID: id,
-		Requester: clean(s.Requester, maxName), RequesterType: "USER", RequesterGroups: cleanList(s.Groups, maxGroups),
-		Status: Interrupted, ErrorCode: Interrupted, TokenSource: "none",
+// draft is a row that is being made, in one piece of memory with what its
+// pointers usually point to.
+type draft struct {
+	row
+	room struct {
+		input, output, total, uncached, write5m, write1h int64
+		details                                          tokenDetails
+		latency, firstByte                               int64
+		toolCalls                                        int32
+		routing                                          routing
+		attempts                                         [2]attempt
+		invocation                                       invocation
+		endpoint                                         endpointMetadata
+		price                                            rates
+		cost                                             delta.Unscaled
 	}
+}
+
+// begin makes r, which is zero, the row that stands if the call never ends.
+func (r *draft) begin(s *Start, c *Config, id string) {
+	r.AccountID, r.WorkspaceID, r.SchemaVersion, r.InvocationID = c.AccountID, c.WorkspaceID, schemaVersion, id
+	r.Requester, r.RequesterType, r.RequesterGroups = clean(s.Requester, maxName), "USER", cleanList(s.Groups, maxGroups)
+	r.Status, r.ErrorCode, r.TokenSource = Interrupted, Interrupted, "none"
 	r.at(s.Time)
 	if s.ServicePrincipal {
 		r.RequesterType = servicePrincipal
@@ -48,19 +64,20 @@ func (r *row) begin(s *Start, c *Config, id string) {
 	r.EndpointName, r.DestinationType = clean(s.Model, maxName), externalModel
 	r.DestinationName, r.DestinationModel = clean(s.Provider, maxName), clean(s.DestinationModel, maxName)
 	if s.PayloadTable != "" {
-		r.EndpointMetadata = &endpointMetadata{InferenceTable: clean(s.PayloadTable, 3*maxName)}
+		r.room.endpoint.InferenceTable = clean(s.PayloadTable, 3*maxName)
+		r.EndpointMetadata = &r.room.endpoint
 	}
-	r.Routing = &routing{}
-	u := openresponses.Usage{Input: s.EstimatedInput, Estimated: true}
-	r.tokens(tokensOf(u))
+	r.Routing = &r.room.routing
+	u := tokensOf(openresponses.Usage{Input: s.EstimatedInput, Estimated: true})
+	r.tokens(u)
 	r.price(s.Price)
 	if r.Price != nil {
-		r.Cost = new(delta.Unscaled(r.Price.cost(tokensOf(u))))
+		r.cost(delta.Unscaled(r.Price.cost(u)))
 	}
 }
 
-// refuse sets r to the row of a call that is not made.
-func (r *row) refuse(s *Start, o *Outcome, c *Config, id string) {
+// refuse makes r, which is zero, the row of a call that is not made.
+func (r *draft) refuse(s *Start, o *Outcome, c *Config, id string) {
 	r.begin(s, c, id)
 	if o.Status == "" {
 		o.Status = Refused
@@ -73,21 +90,25 @@ func (r *row) refuse(s *Start, o *Outcome, c *Config, id string) {
 
 // end makes the row that begin made that of a call which has ended. statusOf
 // may be nil.
-func (r *row) end(o *Outcome, statusOf func(apierror.Code) int) {
+func (r *draft) end(o *Outcome, statusOf func(apierror.Code) int) {
 	r.Status, r.ErrorCode = clean(o.Status, maxName), clean(string(o.Code), maxName)
 	r.StatusCode = int32(status(o, statusOf))
-	r.LatencyMS = new(o.Latency.Milliseconds())
+	r.room.latency = o.Latency.Milliseconds()
+	r.LatencyMS = &r.room.latency
 	if o.FirstByte > 0 {
-		r.FirstByteMS = new(o.FirstByte.Milliseconds())
+		r.room.firstByte = o.FirstByte.Milliseconds()
+		r.FirstByteMS = &r.room.firstByte
 	}
 	r.LostFields = cleanList(o.Lost, maxLost)
 	if r.ServiceType != "" {
 		return
 	}
-	r.ToolCalls = new(int32(min(max(o.ToolCalls, 0), 1<<30)))
+	r.room.toolCalls = int32(min(max(o.ToolCalls, 0), 1<<30))
+	r.ToolCalls = &r.room.toolCalls
 	r.DestinationID = clean(o.Served, maxName)
 	if o.Tier != "" {
-		r.InvocationMetadata = &invocation{ServiceTier: clean(o.Tier, maxName)}
+		r.room.invocation.ServiceTier = clean(o.Tier, maxName)
+		r.InvocationMetadata = &r.room.invocation
 	}
 	r.attempts(o.Attempts)
 }
@@ -117,13 +138,16 @@ func status(o *Outcome, statusOf func(apierror.Code) int) int {
 
 // attempts sets what follows from what was asked upstream: tokens, costs and
 // the destination.
-func (r *row) attempts(as []Attempt) {
+func (r *draft) attempts(as []Attempt) {
 	if len(as) > maxAttempts { // the last one answered
 		as = append(as[:maxAttempts-1:maxAttempts-1], as[len(as)-1])
 	}
-	r.Routing.Attempts = make([]attempt, len(as))
+	if r.Routing.Attempts = r.room.attempts[:min(len(as), len(r.room.attempts))]; len(as) > len(r.room.attempts) {
+		r.Routing.Attempts = make([]attempt, len(as))
+	}
 	var sum openresponses.Usage
-	var cost *delta.Unscaled
+	var cost int64
+	priced := false // some attempt is
 	if len(as) > 1 {
 		r.AttemptCosts = make([]attemptCost, len(as))
 	}
@@ -136,29 +160,30 @@ func (r *row) attempts(as []Attempt) {
 		}
 		u := tokensOf(a.Usage)
 		sum = sum.Add(u)
-		var own *delta.Unscaled
+		var own int64
 		if a.Price != nil {
-			own = new(delta.Unscaled(a.Price.rates().cost(u)))
-			if cost == nil {
-				cost = new(delta.Unscaled)
-			}
-			*cost = delta.Unscaled(addCost(int64(*cost), int64(*own)))
+			own, priced = a.Price.rates().cost(u), true
+			cost = addCost(cost, own)
 		}
 		if r.AttemptCosts != nil {
-			r.AttemptCosts[i] = attemptCost{provider, model, u.InputTotal(), u.OutputTotal(), own}
+			r.AttemptCosts[i] = attemptCost{DestinationName: provider, DestinationModel: model, InputTokens: u.InputTotal(), OutputTokens: u.OutputTotal()}
+			if a.Price != nil {
+				r.AttemptCosts[i].Cost = new(delta.Unscaled(own))
+			}
 		}
+		r.DestinationName, r.DestinationModel = provider, model // those of the last stay
 	}
 	r.tokens(sum)
 	if len(as) == 0 { // of the price it would have had
 		if r.Price != nil {
-			r.Cost = new(delta.Unscaled)
+			r.cost(0)
 		}
 		return
 	}
-	last := &as[len(as)-1]
-	r.DestinationName, r.DestinationModel = clean(last.Provider, maxName), clean(last.Model, maxName)
-	r.price(last.Price)
-	r.Cost = cost
+	r.price(as[len(as)-1].Price)
+	if r.Cost = nil; priced {
+		r.cost(delta.Unscaled(cost))
+	}
 }
 
 // tokensOf is u without what cannot be: less than nothing, or more than any
@@ -171,7 +196,7 @@ func tokensOf(u openresponses.Usage) openresponses.Usage {
 	return u
 }
 
-func (r *row) tokens(u openresponses.Usage) {
+func (r *draft) tokens(u openresponses.Usage) {
 	switch {
 	case u.Total() == 0:
 		r.TokenSource = "none"
@@ -180,20 +205,25 @@ func (r *row) tokens(u openresponses.Usage) {
 	default:
 		r.TokenSource = "provider"
 	}
-	// One piece of memory for all.
-	n := &struct{ input, output, total, uncached, write5m, write1h int64 }{
-		u.InputTotal(), u.OutputTotal(), u.Total(), u.Input, u.CacheWrite, u.CacheWrite1h,
-	}
-	r.InputTokens, r.OutputTokens, r.TotalTokens = &n.input, &n.output, &n.total
-	r.UncachedTokens, r.CacheWrite5m, r.CacheWrite1h = &n.uncached, &n.write5m, &n.write1h
-	r.TokenDetails = &tokenDetails{CacheRead: u.CacheRead, CacheCreation: u.CacheWrite + u.CacheWrite1h, Reasoning: u.Reasoning}
+	x := &r.room
+	x.input, x.output, x.total, x.uncached, x.write5m, x.write1h = u.InputTotal(), u.OutputTotal(), u.Total(), u.Input, u.CacheWrite, u.CacheWrite1h
+	r.InputTokens, r.OutputTokens, r.TotalTokens = &x.input, &x.output, &x.total
+	r.UncachedTokens, r.CacheWrite5m, r.CacheWrite1h = &x.uncached, &x.write5m, &x.write1h
+	x.details = tokenDetails{CacheRead: u.CacheRead, CacheCreation: u.CacheWrite + u.CacheWrite1h, Reasoning: u.Reasoning}
+	r.TokenDetails = &x.details
 }
 
-func (r *row) price(p *Price) {
+func (r *draft) price(p *Price) {
 	r.Price = nil
 	if p != nil {
-		r.Price = new(p.rates())
+		r.room.price = p.rates()
+		r.Price = &r.room.price
 	}
+}
+
+func (r *draft) cost(pico delta.Unscaled) {
+	r.room.cost = pico
+	r.Cost = &r.room.cost
 }
 
 // at sets when the call was made.

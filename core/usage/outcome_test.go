@@ -18,10 +18,10 @@ import (
 
 // rowOf is the row of a call that has ended.
 func rowOf(s Start, o Outcome) *row {
-	r, cfg := new(row), &Config{StatusOf: statusOf}
+	r, cfg := new(draft), &Config{StatusOf: statusOf}
 	r.begin(&s, cfg, "id")
 	r.end(&o, cfg.StatusOf)
-	return r
+	return &r.row
 }
 
 func TestTokens(t *testing.T) {
@@ -130,7 +130,7 @@ func TestStatusOfSource(t *testing.T) {
 	t.Parallel()
 	s, cfg := sampleStart(), &Config{StatusOf: statusOf}
 	s.Source = &Source{StatusOf: func(apierror.Code) int { return 400 }}
-	var r row
+	var r draft
 	r.refuse(&s, &Outcome{Code: apierror.BudgetExceeded}, cfg, "id")
 	if r.StatusCode != 400 {
 		t.Errorf("got %d, want what the source says", r.StatusCode)
@@ -141,7 +141,7 @@ func TestStatusOfSource(t *testing.T) {
 func TestBegunRow(t *testing.T) {
 	t.Parallel()
 	s := sampleStart()
-	r := new(row)
+	r := new(draft)
 	r.begin(&s, &Config{}, "id")
 	if r.Status != Interrupted || r.ErrorCode != Interrupted || r.TokenSource != "estimated" || *r.InputTokens != 1200 || *r.OutputTokens != 0 || *r.Cost != 1200*3_000_000 {
 		t.Errorf("status %s, error %s, source %s, input %d, output %d, cost %d", r.Status, r.ErrorCode, r.TokenSource, *r.InputTokens, *r.OutputTokens, *r.Cost)
@@ -150,6 +150,7 @@ func TestBegunRow(t *testing.T) {
 		t.Error("an interrupted call has a latency or a status")
 	}
 	s.Price, s.EstimatedInput = nil, 0
+	r = new(draft)
 	r.begin(&s, &Config{}, "id")
 	if r.Cost != nil || r.TokenSource != "none" {
 		t.Errorf("without a price: cost %v, source %s", r.Cost, r.TokenSource)

@@ -3,7 +3,6 @@ package usage
 import (
 	"io"
 	"os"
-	"reflect"
 	"sync"
 	"unicode/utf8"
 
@@ -175,8 +174,8 @@ const (
 var payloadMessage = messageOf[payloadRow]()
 
 func decodePayload(b []byte) (*payloadRow, error) {
-	r := new(payloadRow)
-	if err := payloadMessage.decode(b, reflect.ValueOf(r).Elem()); err != nil {
+	r, err := decodeMessage[payloadRow](b, payloadMessage)
+	if err != nil {
 		return nil, err
 	}
 	if r.RequestTags == nil {

@@ -141,8 +141,8 @@ func (r *Recorder) Begin(ctx context.Context, s Start) (*Call, error) {
 		return nil, err
 	}
 	c := &Call{r: r, statusOf: r.cfg.statusOf(s.Source)}
-	c.row.begin(&s, &r.cfg, id)
-	b := r.encode(&c.row)
+	c.draft.begin(&s, &r.cfg, id)
+	b := r.encode(&c.draft.row)
 	_, err = r.ledger.Start(ctx, id, *b)
 	r.free(b)
 	if err != nil {
@@ -166,9 +166,9 @@ func (r *Recorder) Refuse(_ context.Context, s Start, o Outcome) error {
 	if err != nil {
 		return err
 	}
-	var x row
+	var x draft
 	x.refuse(&s, &o, &r.cfg, id)
-	b := r.encode(&x)
+	b := r.encode(&x.row)
 	defer r.free(b)
 	_, err = r.ledger.Append(r.hurry, r.cfg.Usage, *b)
 	if err != nil {
@@ -202,7 +202,7 @@ func (r *Recorder) free(b *[]byte) {
 // Call is a call that has begun. A nil one does nothing.
 type Call struct {
 	r        *Recorder
-	row      row
+	draft    draft
 	statusOf func(apierror.Code) int
 	payload  *Payload
 	table    string // of the payload
@@ -214,7 +214,7 @@ func (c *Call) ID() string {
 	if c == nil {
 		return ""
 	}
-	return c.row.InvocationID
+	return c.draft.InvocationID
 }
 
 // Payload takes the request and the reply of the call; nil, which takes them
@@ -234,16 +234,16 @@ func (c *Call) End(o Outcome) {
 	if c == nil || c.ended.Swap(true) {
 		return
 	}
-	c.row.end(&o, c.statusOf)
-	x := &lateCall{id: c.row.InvocationID}
+	c.draft.end(&o, c.statusOf)
+	x := lateCall{id: c.draft.InvocationID}
 	if c.payload != nil {
 		x.table = c.table
-		x.payload, x.held = c.r.payloadRecord(c.table, c.payload, &c.row)
+		x.payload, x.held = c.r.payloadRecord(c.table, c.payload, &c.draft.row)
 		c.payload.close()
 	}
-	b := c.r.encode(&c.row)
+	b := c.r.encode(&c.draft.row)
 	x.row = *b
-	if c.r.settle(x) {
+	if c.r.settle(&x) {
 		c.r.free(b)
 	}
 }

@@ -1,10 +1,6 @@
 package usage
 
-import (
-	"reflect"
-
-	"github.com/sallyport-gateway/sallyport/core/delta"
-)
+import "github.com/sallyport-gateway/sallyport/core/delta"
 
 // schemaVersion is that of usage rows, and their column schema_version: 2 added
 // operation, coding_tool_mode and turn_id.
@@ -120,8 +116,8 @@ func (r *row) appendTo(b []byte) []byte { return appendMessage(b, usageMessage, 
 
 // decodeRow reads the wire form of a row. It keeps b.
 func decodeRow(b []byte) (*row, error) {
-	r := new(row)
-	if err := usageMessage.decode(b, reflect.ValueOf(r).Elem()); err != nil {
+	r, err := decodeMessage[row](b, usageMessage)
+	if err != nil {
 		return nil, err
 	}
 	// A list or map without anything in it has no wire form.

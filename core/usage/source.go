@@ -71,11 +71,7 @@ func ParseTags(h http.Header) (map[string]string, error) {
 // clean returns s without control characters and bytes that are not UTF-8, cut
 // to n bytes at a character.
 func clean(s string, n int) string {
-	plain := len(s) <= n
-	for i := 0; plain && i < len(s); i++ {
-		plain = s[i] >= ' ' && s[i] < 0x7f
-	}
-	if plain {
+	if len(s) <= n && printable(s) {
 		return s
 	}
 	if len(s) > 4*n { // do not look at megabytes
@@ -88,6 +84,25 @@ func clean(s string, n int) string {
 		return r
 	}, s)
 	return strings.Clone(cut(s, n)) // lets go of the rest
+}
+
+// printable reports whether s is ASCII without control characters, which nearly
+// all text is that is looked at here: so it looks at eight bytes at a time.
+func printable(s string) bool {
+	const ones, signs = 0x0101010101010101, 0x8080808080808080
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// A byte of 0x80 or more, of 0x7f, or below a space has or gets a sign.
+		if (w|(w+ones)|(w-' '*ones))&signs != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // cleanList is clean for the first n of a list.

@@ -22,16 +22,19 @@ import (
 
 // message is how a struct is encoded.
 type message struct {
-	typ    reflect.Type
 	fields []field
 	number []int // index into fields by wire number, -1 for none
+	// whole is the struct and, behind it, what its pointers point to when it has
+	// been decoded: a row is one piece of memory.
+	whole reflect.Type
 }
 
 // field is a field of a struct.
 type field struct {
 	number protowire.Number
-	index  int
+	tag    string // before each value: its number and wire type
 	offset uintptr
+	room   uintptr // in message.whole, of what a pointer points to
 	kind   kind
 	inner  *message     // of structs
 	list   reflect.Type // of a list of them
@@ -53,12 +56,24 @@ const (
 	messageList             // []struct
 )
 
+// wire is the wire type of a kind.
+func (k kind) wire() protowire.Type {
+	switch k {
+	case integer, short, integerPtr, shortPtr:
+		return protowire.VarintType
+	case double:
+		return protowire.Fixed64Type
+	}
+	return protowire.BytesType
+}
+
 // messageOf reads the tags of T. It panics on a struct that cannot be encoded,
 // which the first test to run finds.
 func messageOf[T any]() *message { return newMessage(reflect.TypeFor[T]()) }
 
 func newMessage(t reflect.Type) *message {
-	m := &message{typ: t}
+	m := new(message)
+	whole, behind := []reflect.StructField{{Name: "Message", Type: t}}, map[int]int{} // index in whole by that in m.fields
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, ok := f.Tag.Lookup("wire")
@@ -69,7 +84,7 @@ func newMessage(t reflect.Type) *message {
 		if err != nil || n < 1 || n > 200 {
 			panic(fmt.Sprintf("%s.%s: wire number %q", t, f.Name, tag))
 		}
-		x := field{number: protowire.Number(n), index: i, offset: f.Offset}
+		x := field{number: protowire.Number(n), offset: f.Offset}
 		switch ft := f.Type; {
 		case ft.Kind() == reflect.String:
 			x.kind = text
@@ -94,6 +109,7 @@ func newMessage(t reflect.Type) *message {
 		default:
 			panic(fmt.Sprintf("%s.%s: no wire form for %s", t, f.Name, ft))
 		}
+		x.tag = string(protowire.AppendTag(nil, x.number, x.kind.wire()))
 		for len(m.number) <= n {
 			m.number = append(m.number, -1)
 		}
@@ -101,7 +117,19 @@ func newMessage(t reflect.Type) *message {
 			panic(fmt.Sprintf("%s.%s: wire number %d is taken", t, f.Name, n))
 		}
 		m.number[n] = len(m.fields)
+		if f.Type.Kind() == reflect.Pointer {
+			to := f.Type.Elem()
+			if x.inner != nil {
+				to = x.inner.whole
+			}
+			behind[len(m.fields)] = len(whole)
+			whole = append(whole, reflect.StructField{Name: f.Name, Type: to})
+		}
 		m.fields = append(m.fields, x)
+	}
+	m.whole = reflect.StructOf(whole)
+	for i, at := range behind {
+		m.fields[i].room = m.whole.Field(at).Offset
 	}
 	return m
 }
@@ -119,37 +147,35 @@ func (m *message) append(b []byte, p unsafe.Pointer) []byte {
 		switch f.kind {
 		case text:
 			if s := *(*string)(at); s != "" {
-				b = appendText(b, f.number, s)
+				b = f.appendText(b, s)
 			}
 		case integer:
 			if n := *(*int64)(at); n != 0 {
-				b = appendInteger(b, f.number, n)
+				b = f.appendInteger(b, n)
 			}
 		case short:
 			if n := *(*int32)(at); n != 0 {
-				b = appendInteger(b, f.number, int64(n))
+				b = f.appendInteger(b, int64(n))
 			}
 		case integerPtr:
 			if n := *(**int64)(at); n != nil {
-				b = appendInteger(b, f.number, *n)
+				b = f.appendInteger(b, *n)
 			}
 		case shortPtr:
 			if n := *(**int32)(at); n != nil {
-				b = appendInteger(b, f.number, int64(*n))
+				b = f.appendInteger(b, int64(*n))
 			}
 		case double:
 			if x := *(*float64)(at); x != 0 {
-				b = protowire.AppendTag(b, f.number, protowire.Fixed64Type)
-				b = protowire.AppendFixed64(b, math.Float64bits(x))
+				b = protowire.AppendFixed64(append(b, f.tag...), math.Float64bits(x))
 			}
 		case texts:
 			for _, s := range *(*[]string)(at) {
-				b = appendText(b, f.number, s)
+				b = f.appendText(b, s)
 			}
 		case textMap:
 			for k, s := range *(*map[string]string)(at) {
-				b = protowire.AppendTag(b, f.number, protowire.BytesType)
-				b = protowire.AppendVarint(b, uint64(2+protowire.SizeBytes(len(k))+protowire.SizeBytes(len(s))))
+				b = protowire.AppendVarint(append(b, f.tag...), uint64(2+protowire.SizeBytes(len(k))+protowire.SizeBytes(len(s))))
 				b = appendText(b, 1, k)
 				b = appendText(b, 2, s)
 			}
@@ -167,32 +193,55 @@ func (m *message) append(b []byte, p unsafe.Pointer) []byte {
 	return b
 }
 
-func appendText(b []byte, n protowire.Number, s string) []byte {
-	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), s)
+func (f *field) appendText(b []byte, s string) []byte {
+	b = append(b, f.tag...)
+	if len(s) < 0x80 { // nearly all
+		b = append(b, byte(len(s)))
+	} else {
+		b = protowire.AppendVarint(b, uint64(len(s)))
+	}
+	return append(b, s...)
 }
 
-func appendInteger(b []byte, n protowire.Number, i int64) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), uint64(i))
+func (f *field) appendInteger(b []byte, i int64) []byte {
+	return protowire.AppendVarint(append(b, f.tag...), uint64(i))
+}
+
+func appendText(b []byte, n protowire.Number, s string) []byte {
+	return protowire.AppendString(protowire.AppendTag(b, n, protowire.BytesType), s)
 }
 
 // appendInner writes the struct at p and then makes room before it for its
 // length, which is one byte for nearly all.
 func (f *field) appendInner(b []byte, p unsafe.Pointer) []byte {
-	b = append(protowire.AppendTag(b, f.number, protowire.BytesType), 0)
+	b = append(append(b, f.tag...), 0)
 	start := len(b)
 	b = f.inner.append(b, p)
 	n := len(b) - start
-	if more := protowire.SizeVarint(uint64(n)) - 1; more > 0 {
-		b = append(b, make([]byte, more)...)
-		copy(b[start+more:], b[start:start+n])
+	if n < 0x80 {
+		b[start-1] = byte(n)
+		return b
 	}
+	more := protowire.SizeVarint(uint64(n)) - 1
+	b = append(b, make([]byte, more)...)
+	copy(b[start+more:], b[start:start+n])
 	protowire.AppendVarint(b[:start-1], uint64(n))
 	return b
 }
 
-// decode sets v, a zero struct of m's type, from b. Its strings are parts of b,
-// which must not change after it.
-func (m *message) decode(b []byte, v reflect.Value) error {
+// decodeMessage reads a T, by the m of T. Its strings are parts of b, which must
+// not change after it.
+func decodeMessage[T any](b []byte, m *message) (*T, error) {
+	p := m.new()
+	return (*T)(p), m.decode(b, p, true)
+}
+
+// new makes a zero struct of m's type, with room behind it.
+func (m *message) new() unsafe.Pointer { return reflect.New(m.whole).UnsafePointer() }
+
+// decode sets the zero struct of m's type at p from b. room says that it was
+// made by new.
+func (m *message) decode(b []byte, p unsafe.Pointer, room bool) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -207,7 +256,7 @@ func (m *message) decode(b []byte, v reflect.Value) error {
 			b = b[n:]
 			continue
 		}
-		n, err := f.decode(typ, b, v.Field(f.index))
+		n, err := f.decode(typ, b, p, room)
 		if err != nil {
 			return fmt.Errorf("field %d: %w", num, err)
 		}
@@ -225,40 +274,42 @@ func (m *message) find(n protowire.Number) *field {
 
 var errWireType = errors.New("has another wire type")
 
-// decode sets fv from the value at the beginning of b, and returns the value's
-// length.
-func (f *field) decode(typ protowire.Type, b []byte, fv reflect.Value) (int, error) {
+// decode sets the field of the struct at p from the value at the beginning of
+// b, and returns the value's length.
+func (f *field) decode(typ protowire.Type, b []byte, p unsafe.Pointer, room bool) (int, error) {
+	if typ != f.kind.wire() {
+		return 0, errWireType
+	}
+	at := unsafe.Add(p, f.offset)
 	switch f.kind {
 	case integer, short, integerPtr, shortPtr:
-		if typ != protowire.VarintType {
-			return 0, errWireType
-		}
 		x, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return 0, protowire.ParseError(n)
 		}
-		if f.kind == integerPtr || f.kind == shortPtr {
-			fv.Set(reflect.New(fv.Type().Elem()))
-			fv = fv.Elem()
-		}
-		if fv.OverflowInt(int64(x)) {
+		if (f.kind == short || f.kind == shortPtr) && int64(int32(x)) != int64(x) {
 			return 0, fmt.Errorf("%d is too large", int64(x))
 		}
-		fv.SetInt(int64(x))
+		switch f.kind {
+		case integer:
+			*(*int64)(at) = int64(x)
+		case short:
+			*(*int32)(at) = int32(x)
+		case integerPtr:
+			*(**int64)(at) = place[int64](p, f, room)
+			**(**int64)(at) = int64(x)
+		case shortPtr:
+			*(**int32)(at) = place[int32](p, f, room)
+			**(**int32)(at) = int32(x)
+		}
 		return n, nil
 	case double:
-		if typ != protowire.Fixed64Type {
-			return 0, errWireType
-		}
 		x, n := protowire.ConsumeFixed64(b)
 		if n < 0 {
 			return 0, protowire.ParseError(n)
 		}
-		fv.SetFloat(math.Float64frombits(x))
+		*(*float64)(at) = math.Float64frombits(x)
 		return n, nil
-	}
-	if typ != protowire.BytesType {
-		return 0, errWireType
 	}
 	x, n := protowire.ConsumeBytes(b)
 	if n < 0 {
@@ -266,30 +317,44 @@ func (f *field) decode(typ protowire.Type, b []byte, fv reflect.Value) (int, err
 	}
 	switch f.kind {
 	case text:
-		fv.SetString(asString(x))
+		*(*string)(at) = asString(x)
 	case texts:
-		s := fv.Addr().Interface().(*[]string)
+		s := (*[]string)(at)
 		*s = append(*s, asString(x))
 	case textMap:
 		k, s, err := decodePair(x)
 		if err != nil {
 			return 0, err
 		}
-		m := fv.Addr().Interface().(*map[string]string)
+		m := (*map[string]string)(at)
 		if *m == nil {
 			*m = map[string]string{}
 		}
 		(*m)[k] = s
 	case messagePtr:
-		fv.Set(reflect.New(f.inner.typ))
-		return n, f.inner.decode(x, fv.Elem())
+		to := (*unsafe.Pointer)(at)
+		if room && *to == nil { // the last of several stands, from zero
+			*to = unsafe.Add(p, f.room)
+		} else {
+			*to = f.inner.new()
+		}
+		return n, f.inner.decode(x, *to, true)
 	case messageList:
-		i := fv.Len()
-		fv.Grow(1)
-		fv.SetLen(i + 1)
-		return n, f.inner.decode(x, fv.Index(i))
+		list := reflect.NewAt(f.list, at).Elem()
+		i := list.Len()
+		list.Grow(1)
+		list.SetLen(i + 1)
+		return n, f.inner.decode(x, list.Index(i).Addr().UnsafePointer(), false)
 	}
 	return n, nil
+}
+
+// place is where the number goes that a field of the struct at p points to.
+func place[T any](p unsafe.Pointer, f *field, room bool) *T {
+	if room {
+		return (*T)(unsafe.Add(p, f.room))
+	}
+	return new(T)
 }
 
 func decodePair(b []byte) (k, v string, err error) {

@@ -62,9 +62,9 @@ func toolRow() *row {
 }
 
 func begunRow() *row {
-	r, s := new(row), sampleStart()
+	r, s := new(draft), sampleStart()
 	r.begin(&s, &Config{}, "id")
-	return r
+	return &r.row
 }
 
 // TestEmptyRow: a body without a field is a row, and its lists are not null.
@@ -78,6 +78,10 @@ func TestEmptyRow(t *testing.T) {
 	if err != nil || p.RequestTags == nil || p.LoggingErrors == nil {
 		t.Errorf("%+v, %v", p, err)
 	}
+}
+
+func appendInteger(b []byte, n protowire.Number, i int64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), uint64(i))
 }
 
 // TestUnknownFields: what a newer program has added, at any depth, is passed

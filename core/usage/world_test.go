@@ -96,10 +96,10 @@ func sampleOutcome() Outcome {
 // sampleRow is the row of the sample call.
 func sampleRow() *row {
 	s, o := sampleStart(), sampleOutcome()
-	r, cfg := new(row), &Config{StatusOf: statusOf, AccountID: "acme"}
+	r, cfg := new(draft), &Config{StatusOf: statusOf, AccountID: "acme"}
 	r.begin(&s, cfg, "019ab3c8-5c8e-7a51-b1f5-0c9d5b3c7e01")
 	r.end(&o, cfg.StatusOf)
-	return r
+	return &r.row
 }
 
 // committed flushes the table and gives its live rows by column, as its files

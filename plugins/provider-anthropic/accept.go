@@ -38,30 +38,29 @@ func (translator) Accept(_ context.Context, r provider.ClientRequest) (provider.
 	if nesting(r.Body) > maxNesting {
 		return nil, apierror.New(apierror.Invalid, "The body is nested deeper than %d levels.", maxNesting)
 	}
-	p := new(fastjson.Parser)
+	p := parsers.Get()
 	if len(r.Body) <= pooledParsing {
-		p = parsers.Get()
 		defer parsers.Put(p)
 	}
-	v, err := p.ParseBytes(dialogue.Mend(bytes.Clone(r.Body))) // the body is the caller's, and may yet go elsewhere as it is
+	v, err := p.ParseBytes(dialogue.Mended(r.Body)) // the body is the caller's, and may yet go elsewhere as it is
 	if err != nil {
 		return nil, apierror.Wrap(apierror.Invalid, err, "The body is not JSON that can be read.")
 	}
 	if v.Type() != fastjson.TypeObject {
 		return nil, apierror.New(apierror.Invalid, "The body must be a JSON object.")
 	}
-	a := &accepter{count: r.Route == countRoute, out: new(or.Request)}
+	a := accepter{count: r.Route == countRoute, out: new(or.Request)}
 	if err := a.request(v); err != nil {
 		return nil, err
 	}
-	if s := r.Header.Get("x-claude-code-session-id"); a.out.PromptCacheKey == "" && len(s) <= maxKey {
+	if s := r.Header.Get("X-Claude-Code-Session-Id"); a.out.PromptCacheKey == "" && len(s) <= maxKey {
 		a.out.PromptCacheKey = s
 	}
 	a.hint.put(a.out)
 	sum := sha256.Sum256(r.Body) // the same request gives the same id, as for all ids here
 	d := &answering{
 		asked:   provider.Asked{Op: provider.Generate, Model: a.out.Model, Stream: a.out.Stream, Lost: a.lost, Request: a.out},
-		id:      "msg_" + hex.EncodeToString(sum[:12]),
+		id:      string(hex.AppendEncode(append(make([]byte, 0, 32), "msg_"...), sum[:12])),
 		guessed: int64(len(r.Body)) / 4,
 		stops:   a.out.Stop,
 	}
@@ -78,6 +77,8 @@ type accepter struct {
 	hint  hint
 	lost  dialogue.Lost
 	names []string // of the tools that are carried
+
+	scratch []byte // JSON on its way into a string
 }
 
 func (a *accepter) request(v *fastjson.Value) (err error) {
@@ -92,16 +93,20 @@ func (a *accepter) request(v *fastjson.Value) (err error) {
 		return err
 	}
 	a.out.Stream = stream != nil && *stream && !a.count
-	for _, read := range []func(*fastjson.Value) error{a.system, a.messages, a.tools, a.toolChoice, a.reasoning, a.format, a.limits, a.identity} {
-		if err := read(v); err != nil {
+	for _, read := range []func(*accepter, *fastjson.Value) error{(*accepter).system, (*accepter).messages, (*accepter).tools, (*accepter).toolChoice,
+		(*accepter).reasoning, (*accepter).format, (*accepter).limits, (*accepter).identity} {
+		if err := read(a, v); err != nil {
 			return err
 		}
 	}
-	a.unknown("", v, "model", "stream", "system", "messages", "tools", "tool_choice", "thinking", "output_config", "output_format", "max_tokens",
-		"temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier", "mcp_servers",
-		"cache_control") // caches by itself, as the translator does
+	a.unknown("", v, requestMembers...)
 	return nil
 }
+
+// requestMembers are the members of a request that are read.
+var requestMembers = []string{"model", "max_tokens", "messages", "system", "stream", "metadata", "tools", "tool_choice", "thinking",
+	"output_config", "output_format", "temperature", "top_p", "top_k", "stop_sequences", "service_tier", "mcp_servers",
+	"cache_control"} // caches by itself, as the translator does
 
 // unknown notes the members of v that known does not list; null says nothing.
 func (a *accepter) unknown(at string, v *fastjson.Value, known ...string) {
@@ -149,6 +154,20 @@ func textOf(v *fastjson.Value, at, name string) (string, error) {
 	}
 	return string(b), nil
 }
+
+// wordOf is textOf for a member that mostly has one of a few values.
+func wordOf(v *fastjson.Value, at, name string) (string, error) {
+	b := v.GetStringBytes(name)
+	for _, w := range words {
+		if string(b) == w {
+			return w, nil
+		}
+	}
+	return textOf(v, at, name)
+}
+
+// words are the roles of messages and the types of blocks that come often.
+var words = []string{"user", "assistant", "text", "tool_use", "tool_result", "thinking", "image"}
 
 func boolOf(v *fastjson.Value, at, name string) (*bool, error) {
 	m := memberOf(v, name)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/valyala/fastjson"
@@ -22,8 +23,8 @@ func (a *accepter) system(v *fastjson.Value) error {
 	if s == nil {
 		return nil
 	}
-	if b, err := s.StringBytes(); err == nil {
-		a.out.Instructions = string(b)
+	if s.Type() == fastjson.TypeString {
+		a.out.Instructions = string(s.GetStringBytes())
 		return nil
 	}
 	blocks, err := s.Array()
@@ -61,6 +62,7 @@ func (a *accepter) messages(v *fastjson.Value) error {
 		return apierror.At(apierror.Invalid, "messages", "messages: Field required. Send at least one message.")
 	}
 	said := len(a.out.Input)
+	a.out.Input = slices.Grow(a.out.Input, len(all))
 	for i, m := range all {
 		if err := a.message(element("messages", i), m); err != nil {
 			return err
@@ -79,7 +81,7 @@ func (a *accepter) message(at string, m *fastjson.Value) error {
 	if m.Type() != fastjson.TypeObject {
 		return wrong(at, "an object")
 	}
-	role, err := textOf(m, at, "role")
+	role, err := wordOf(m, at, "role")
 	if err != nil {
 		return err
 	}
@@ -92,9 +94,13 @@ func (a *accepter) message(at string, m *fastjson.Value) error {
 		return apierror.At(apierror.Invalid, at+".content", "%s.content: Field required. It is a text or a list of blocks.", at)
 	}
 	s := speaker{accepter: a, role: role}
-	if b, err := content.StringBytes(); err == nil {
-		if len(b) > 0 {
-			s.add(or.Text(role, string(b)).Content[0])
+	if content.Type() == fastjson.TypeString {
+		if b := content.GetStringBytes(); len(b) > 0 {
+			p := or.Part{Type: or.PartInputText, Text: string(b)}
+			if role == "assistant" {
+				p.Type = or.PartOutputText
+			}
+			s.add(p)
 		}
 		s.flush()
 		return nil
@@ -140,7 +146,7 @@ func (s *speaker) block(at string, b *fastjson.Value) error {
 	if b.Type() != fastjson.TypeObject {
 		return wrong(at, "an object")
 	}
-	kind, err := textOf(b, at, "type")
+	kind, err := wordOf(b, at, "type")
 	if err != nil {
 		return err
 	}
@@ -218,7 +224,8 @@ func (s *speaker) toolUse(at string, b *fastjson.Value) error {
 		return err
 	}
 	if input != nil {
-		it.Arguments = string(input.MarshalTo(nil))
+		s.scratch = input.MarshalTo(s.scratch[:0])
+		it.Arguments = string(s.scratch)
 	}
 	if it.Name, err = textOf(b, at, "name"); err != nil {
 		return err
@@ -258,8 +265,8 @@ func (s *speaker) toolResult(at string, b *fastjson.Value) error {
 		s.item(it, markOf(b))
 		return nil
 	}
-	if text, err := content.StringBytes(); err == nil {
-		it.Output.Text = string(text)
+	if content.Type() == fastjson.TypeString {
+		it.Output.Text = string(content.GetStringBytes())
 		s.item(it, markOf(b))
 		return nil
 	}
@@ -270,7 +277,7 @@ func (s *speaker) toolResult(at string, b *fastjson.Value) error {
 	var parts []or.Part
 	for i, in := range blocks {
 		here := element(at+".content", i)
-		kind, err := textOf(in, here, "type")
+		kind, err := wordOf(in, here, "type")
 		if err != nil {
 			return err
 		}

@@ -257,12 +257,7 @@ func (a *accepter) identity(v *fastjson.Value) error {
 	}
 	a.hint.UserID = id
 	who := id
-	var said struct {
-		Device  string `json:"device_id"`
-		Account string `json:"account_uuid"`
-		Session string `json:"session_id"`
-	}
-	if json.Unmarshal([]byte(id), &said) == nil {
+	if said, ok := readUserID(id); ok {
 		if len(said.Session) <= maxKey {
 			a.out.PromptCacheKey = said.Session
 		}
@@ -272,6 +267,73 @@ func (a *accepter) identity(v *fastjson.Value) error {
 	}
 	a.out.SafetyIdentifier = "user_" + dialogue.Digest(32, who)
 	return nil
+}
+
+// userID is what Claude Code writes into metadata.user_id.
+type userID struct {
+	Device  string `json:"device_id"`
+	Account string `json:"account_uuid"`
+	Session string `json:"session_id"`
+}
+
+// readUserID reads an id that is a JSON object. Claude Code writes one without
+// spaces and escapes, which needs no decoder.
+func readUserID(id string) (userID, bool) {
+	if !strings.HasPrefix(strings.TrimLeft(id, " \t\r\n"), "{") {
+		return userID{}, false
+	}
+	var plain userID
+	if plain.read(id) {
+		return plain, true
+	}
+	var u userID
+	return u, json.Unmarshal([]byte(id), &u) == nil
+}
+
+// read reads an object of the known members, as long as nothing in it needs a
+// second look.
+func (u *userID) read(s string) bool {
+	s, ok := strings.CutPrefix(s, "{")
+	for ok {
+		var name, value string
+		if name, s, ok = plainText(s); !ok {
+			return false
+		}
+		if s, ok = strings.CutPrefix(s, ":"); !ok {
+			return false
+		}
+		if value, s, ok = plainText(s); !ok {
+			return false
+		}
+		switch name {
+		case "device_id":
+			u.Device = value
+		case "account_uuid":
+			u.Account = value
+		case "session_id":
+			u.Session = value
+		default:
+			return false
+		}
+		s, ok = strings.CutPrefix(s, ",")
+	}
+	return s == "}"
+}
+
+// plainText reads a JSON string that stands for itself.
+func plainText(s string) (text, rest string, ok bool) {
+	if s, ok = strings.CutPrefix(s, `"`); !ok {
+		return "", "", false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"':
+			return s[:i], s[i+1:], true
+		case c < ' ' || c > '~' || c == '\\':
+			return "", "", false
+		}
+	}
+	return "", "", false
 }
 
 // clipped bounds what is repeated of a client's words.

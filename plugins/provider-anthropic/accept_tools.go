@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -86,7 +87,8 @@ func (a *accepter) tool(at string, t *fastjson.Value) (or.Tool, error) {
 	if schema == nil {
 		return tool, apierror.At(apierror.Invalid, at+".input_schema", "%s.input_schema: Field required. It is a JSON Schema of type object.", at)
 	}
-	tool.Parameters = schema.MarshalTo(nil)
+	a.scratch = schema.MarshalTo(a.scratch[:0])
+	tool.Parameters = bytes.Clone(a.scratch)
 	if tool.Name, err = textOf(t, at, "name"); err != nil {
 		return tool, err
 	}

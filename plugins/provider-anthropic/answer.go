@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -34,16 +35,34 @@ func (d *answering) WriteCount(_ context.Context, tokens int64, w io.Writer) err
 
 // Write writes the reply, as a stream or as one message.
 func (d *answering) Write(ctx context.Context, events iter.Seq2[or.Event, error], w io.Writer) error {
-	if d.asked.Stream {
-		return d.stream(ctx, events, w)
+	s := streamer{d: d, ending: ending{stop: stopper{sequences: d.stops}}}
+	memory, _ := buffers.Get().(*[]byte)
+	if memory == nil {
+		memory = new([]byte)
 	}
-	return d.whole(ctx, events, w)
+	s.buf = (*memory)[:0]
+	defer func() {
+		if cap(s.buf) <= keptBuffer {
+			*memory = s.buf
+			buffers.Put(memory)
+		}
+	}()
+	if d.asked.Stream {
+		return s.stream(ctx, events, w)
+	}
+	return s.whole(ctx, events, w)
 }
 
+// buffers are those in which replies were put together, of at most keptBuffer
+// bytes each.
+var buffers sync.Pool
+
+const keptBuffer = 64 << 10
+
 // whole writes one message, when all of it is there.
-func (d *answering) whole(ctx context.Context, events iter.Seq2[or.Event, error], w io.Writer) error {
-	var content []byte
-	e := ending{stop: stopper{sequences: d.stops}}
+func (s *streamer) whole(ctx context.Context, events iter.Seq2[or.Event, error], w io.Writer) error {
+	e := &s.ending
+	s.buf = append(s.d.head(s.buf), `,"content":[`...)
 	for ev, err := range events {
 		if err != nil {
 			return err
@@ -53,7 +72,7 @@ func (d *answering) whole(ctx context.Context, events iter.Seq2[or.Event, error]
 		}
 		if ev.Type == or.EventItemDone && ev.Item != nil && e.stop.hit == "" {
 			e.note(ev.Item)
-			content = e.appendItem(content, ev.Item)
+			s.buf = e.appendItem(s.buf, ev.Item)
 		}
 		if !ev.IsTerminal() {
 			continue
@@ -61,13 +80,11 @@ func (d *answering) whole(ctx context.Context, events iter.Seq2[or.Event, error]
 		if err := failure(&ev); err != nil {
 			return err
 		}
-		b := d.head(nil)
-		b = append(append(b, `,"content":[`...), content...)
-		b = append(b, `],`...)
+		b := append(s.buf, `],`...)
 		b = e.appendStop(b, ev.Terminal)
 		b = append(b, `,"usage":`...)
-		b = append(appendUsage(b, e.usage, ev.Terminal.Tier), '}')
-		_, err := w.Write(b)
+		s.buf = append(appendUsage(b, e.usage, ev.Terminal.Tier), '}')
+		_, err := w.Write(s.buf)
 		return err
 	}
 	return unended(ctx)
@@ -134,21 +151,22 @@ func unended(ctx context.Context) error {
 	return apierror.New(apierror.UpstreamFailed, "The reply ended before it was complete. Try again.")
 }
 
-// appendItem appends the blocks of an item, each after a comma unless it is
-// the first.
-func (e *ending) appendItem(b []byte, it *or.Item) []byte {
-	next := func() {
-		if len(b) > 0 {
-			b = append(b, ',')
-		}
+// appendBlock begins a block in the list of them that b ends in.
+func appendBlock(b []byte, begin string) []byte {
+	if b[len(b)-1] != '[' {
+		b = append(b, ',')
 	}
+	return append(b, begin...)
+}
+
+// appendItem appends the blocks of an item to the list that b ends in.
+func (e *ending) appendItem(b []byte, it *or.Item) []byte {
 	switch it.Type {
 	case or.TypeMessage:
 		for i := range it.Content {
 			s := e.stop.pass(it.Content[i].Text+it.Content[i].Refusal) + e.stop.rest()
 			if strings.TrimSpace(s) != "" { // a block of space alone is refused when it comes back
-				next()
-				b = append(or.AppendString(append(b, `{"type":"text","text":`...), s), '}')
+				b = append(or.AppendString(appendBlock(b, `{"type":"text","text":`), s), '}')
 			}
 		}
 	case or.TypeReasoning:
@@ -156,16 +174,14 @@ func (e *ending) appendItem(b []byte, it *or.Item) []byte {
 		if text == "" && it.EncryptedContent == "" {
 			return b
 		}
-		next()
 		if text == "" {
-			return append(or.AppendString(append(b, `{"type":"redacted_thinking","data":`...), it.EncryptedContent), '}')
+			return append(or.AppendString(appendBlock(b, `{"type":"redacted_thinking","data":`), it.EncryptedContent), '}')
 		}
-		b = or.AppendString(append(b, `{"type":"thinking","thinking":`...), text)
+		b = or.AppendString(appendBlock(b, `{"type":"thinking","thinking":`), text)
 		b = or.AppendString(append(b, `,"signature":`...), signature(it))
 		b = append(b, '}')
 	case or.TypeFunctionCall:
-		next()
-		b = or.AppendString(append(b, `{"type":"tool_use","id":`...), clientID(it.CallID))
+		b = or.AppendString(appendBlock(b, `{"type":"tool_use","id":`), clientID(it.CallID))
 		b = or.AppendString(append(b, `,"name":`...), it.Name)
 		b = append(append(b, `,"input":`...), dialogue.Object(it.Arguments)...)
 		b = append(b, '}')
@@ -208,20 +224,20 @@ func signature(it *or.Item) string {
 // appendUsage appends the usage object. What is written to a cache for an hour
 // is part of both numbers.
 func appendUsage(b []byte, u or.Usage, tier string) []byte {
-	num := func(name string, n int64) {
-		b = append(b, name...)
-		b = strconv.AppendInt(b, n, 10)
-	}
-	num(`{"input_tokens":`, u.Input)
-	num(`,"cache_creation_input_tokens":`, u.CacheWrite+u.CacheWrite1h)
-	num(`,"cache_read_input_tokens":`, u.CacheRead)
-	num(`,"cache_creation":{"ephemeral_5m_input_tokens":`, u.CacheWrite)
-	num(`,"ephemeral_1h_input_tokens":`, u.CacheWrite1h)
-	num(`},"output_tokens":`, u.OutputTotal())
+	b = appendCount(b, `{"input_tokens":`, u.Input)
+	b = appendCount(b, `,"cache_creation_input_tokens":`, u.CacheWrite+u.CacheWrite1h)
+	b = appendCount(b, `,"cache_read_input_tokens":`, u.CacheRead)
+	b = appendCount(b, `,"cache_creation":{"ephemeral_5m_input_tokens":`, u.CacheWrite)
+	b = appendCount(b, `,"ephemeral_1h_input_tokens":`, u.CacheWrite1h)
+	b = appendCount(b, `},"output_tokens":`, u.OutputTotal())
 	if tier != "" {
 		b = or.AppendString(append(b, `,"service_tier":`...), tier)
 	}
 	return append(b, '}')
+}
+
+func appendCount(b []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(b, name...), n, 10)
 }
 
 // errorType is the type of an error in this dialect.

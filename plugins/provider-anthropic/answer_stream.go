@@ -17,8 +17,7 @@ const held = 16 << 10
 
 // stream writes the reply as server-sent events: message_start, the blocks one
 // after another, message_delta, message_stop; or error.
-func (d *answering) stream(ctx context.Context, events iter.Seq2[or.Event, error], w io.Writer) error {
-	s := streamer{d: d, ending: ending{stop: stopper{sequences: d.stops}}}
+func (s *streamer) stream(ctx context.Context, events iter.Seq2[or.Event, error], w io.Writer) error {
 	for ev, err := range events {
 		if err == nil && ev.IsTerminal() {
 			err = failure(&ev)
@@ -40,8 +39,8 @@ func (d *answering) stream(ctx context.Context, events iter.Seq2[or.Event, error
 	return s.fail(w, unended(ctx))
 }
 
-// streamer is a stream under way. One block is open at a time, and none is
-// opened before there is something in it.
+// streamer is a reply under way. In a stream one block is open at a time, and
+// none is opened before there is something in it.
 type streamer struct {
 	d       *answering
 	buf     []byte
@@ -103,15 +102,15 @@ func (s *streamer) event(ev *or.Event) {
 		s.text(s.ending.stop.pass(ev.Delta))
 	case or.EventReasoningDelta, or.EventSummaryDelta:
 		if s.apart && s.open == "thinking" && ev.Delta != "" {
-			s.delta("thinking_delta", "thinking", paragraph)
+			s.delta(thinkingDelta, paragraph)
 		}
 		if s.within("thinking", ev.Delta) {
 			s.apart = false
-			s.delta("thinking_delta", "thinking", ev.Delta)
+			s.delta(thinkingDelta, ev.Delta)
 		}
 	case or.EventArgumentsDelta:
 		if s.open == "tool_use" && ev.Delta != "" {
-			s.delta("input_json_delta", "partial_json", ev.Delta)
+			s.delta(inputDelta, ev.Delta)
 		}
 	case or.EventSummaryPartDone, or.EventReasoningDone:
 		s.apart = true
@@ -186,21 +185,23 @@ func (s *streamer) text(said string) {
 		s.blank = ""
 	}
 	if s.within("text", said) {
-		s.delta("text_delta", "text", said)
+		s.delta(textDelta, said)
 	}
 }
 
-func (s *streamer) delta(kind, name, said string) {
-	s.begin("content_block_delta")
-	s.buf = append(s.buf, `,"index":`...)
-	s.buf = strconv.AppendInt(s.buf, int64(s.index), 10)
-	s.buf = append(s.buf, `,"delta":{"type":"`...)
-	s.buf = append(s.buf, kind...)
-	s.buf = append(s.buf, `","`...)
-	s.buf = append(s.buf, name...)
-	s.buf = append(s.buf, `":`...)
-	s.buf = append(or.AppendString(s.buf, said), '}')
-	s.end()
+// What stands before the words of a delta.
+const (
+	thinkingDelta  = `,"delta":{"type":"thinking_delta","thinking":`
+	textDelta      = `,"delta":{"type":"text_delta","text":`
+	inputDelta     = `,"delta":{"type":"input_json_delta","partial_json":`
+	signatureDelta = `,"delta":{"type":"signature_delta","signature":`
+)
+
+func (s *streamer) delta(begin, said string) {
+	b := append(s.buf, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":"...)
+	b = strconv.AppendInt(b, int64(s.index), 10)
+	b = append(b, begin...)
+	s.buf = append(or.AppendString(b, said), "}}\n\n"...)
 }
 
 // stop ends the open block, if any. Thinking that ends before its item does
@@ -210,7 +211,7 @@ func (s *streamer) stop() {
 		return
 	}
 	if s.open == "thinking" {
-		s.delta("signature_delta", "signature", stateless)
+		s.delta(signatureDelta, stateless)
 	}
 	s.close()
 }
@@ -236,7 +237,7 @@ func (s *streamer) done(it *or.Item) {
 	}
 	switch {
 	case s.open == "thinking":
-		s.delta("signature_delta", "signature", signature(it))
+		s.delta(signatureDelta, signature(it))
 		s.close()
 	case it.EncryptedContent != "":
 		s.stop()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strconv"
 
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
 )
@@ -25,8 +26,28 @@ func (h hint) put(r *or.Request) {
 	if h == (hint{}) {
 		return
 	}
-	b, _ := json.Marshal(h) // strings and numbers cannot fail
-	r.Extra = append(r.Extra, or.Member{Name: hintName, Value: b})
+	b := append(make([]byte, 0, 128+len(h.UserID)+len(h.Billing)), '{')
+	member := func(name string) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), name...), `":`...)
+	}
+	text := func(name, s string) {
+		if s != "" {
+			member(name)
+			b = or.AppendString(b, s)
+		}
+	}
+	text("thinking", h.Thinking)
+	if h.Budget != 0 {
+		member("budget_tokens")
+		b = strconv.AppendInt(b, h.Budget, 10)
+	}
+	text("effort", h.Effort)
+	text("user_id", h.UserID)
+	text("billing", h.Billing)
+	r.Extra = append(r.Extra, or.Member{Name: hintName, Value: append(b, '}')})
 }
 
 // hintOf reads the hint of r. Whatever a client may have written there itself

@@ -59,7 +59,8 @@ type decoder struct {
 // a stream is complete when a finishReason came, however it ends then.
 func (d *decoder) stream(ctx context.Context, body io.Reader) {
 	in := sse.NewReader(body)
-	var p fastjson.Parser // its values die with the next event: all that is kept is copied
+	doc := dialogue.Open() // its values die with the next event: all that is kept is copied
+	defer doc.Close()
 	for {
 		ev, err := in.Next(ctx)
 		switch {
@@ -76,7 +77,7 @@ func (d *decoder) stream(ctx context.Context, body io.Reader) {
 			d.out.Fail(d.failed(err, "The connection to the provider broke before the reply was complete. Try again."))
 			return
 		}
-		v, err := p.ParseBytes(dialogue.Mend(ev.Data))
+		v, err := doc.Parse(ev.Data)
 		if err != nil || v.Type() != fastjson.TypeObject {
 			d.out.Fail(d.failed(err, "The provider sent an event that is not a JSON object. Try again."))
 			return
@@ -89,7 +90,9 @@ func (d *decoder) stream(ctx context.Context, body io.Reader) {
 
 // whole reads a reply that came in one piece.
 func (d *decoder) whole(ctx context.Context, r provider.Reply) {
-	b, err := dialogue.ReadBody(r.Body, r.Header, maxBody)
+	doc := dialogue.Open()
+	defer doc.Close()
+	b, err := doc.Read(r.Body, r.Header, maxBody)
 	switch {
 	case ctx.Err() != nil:
 		d.out.Fail(canceled(ctx))
@@ -101,7 +104,7 @@ func (d *decoder) whole(ctx context.Context, r provider.Reply) {
 		d.out.Fail(d.failed(nil, "The provider's reply is longer than %d MiB.", maxBody>>20))
 		return
 	}
-	v, err := fastjson.ParseBytes(dialogue.Mend(b))
+	v, err := doc.Parse(b)
 	if err != nil {
 		d.out.Fail(d.failed(err, "The provider's reply is not JSON. Try again."))
 		return

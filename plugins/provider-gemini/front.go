@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/valyala/fastjson"
@@ -30,13 +29,23 @@ type reader struct {
 	open    []openCall      // calls of the model's turn before that have no response yet
 }
 
+// pooledParsing is the largest body, in bytes, whose parser is kept.
+const pooledParsing = 1 << 20
+
+// parsers keep their memory between requests.
+var parsers fastjson.ParserPool
+
 // Accept reads a client's request.
 func (translator) Accept(_ context.Context, c provider.ClientRequest) (provider.Dialogue, error) {
-	text := dialogue.Mend(slices.Clone(c.Body))
+	text := dialogue.Mended(c.Body)
+	p := parsers.Get()
+	if len(text) <= pooledParsing {
+		defer parsers.Put(p)
+	}
 	err := fastjson.ValidateBytes(text) // which is stricter than to parse
-	body := new(fastjson.Value)
+	var body *fastjson.Value
 	if err == nil {
-		body, err = fastjson.ParseBytes(text)
+		body, err = p.ParseBytes(text)
 	}
 	if err != nil {
 		return nil, apierror.New(apierror.Invalid, "The body is not valid JSON: %v.", err)

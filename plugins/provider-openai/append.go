@@ -64,64 +64,21 @@ func (m *members) other(name string, v any) error {
 	return nil
 }
 
-// list writes items or parts of the input.
-func (m *members) list(name string, all []any) {
-	m.key(name)
-	m.b = append(m.b, '[')
-	for i, v := range all {
-		if i > 0 {
-			m.b = append(m.b, ',')
-		}
-		in := members{b: m.b}
-		in.item(v)
-		m.b = in.end()
+// object begins an object in the list that m is writing; its end is the
+// list's new end.
+func (m *members) object(more bool) members {
+	if more {
+		return members{b: append(m.b, ',')}
 	}
-	m.b = append(m.b, ']')
+	return members{b: m.b}
 }
 
-// item writes the members of an item or a part.
-func (m *members) item(v any) {
-	switch v := v.(type) {
-	case inputMessage:
-		m.str("type", v.Type)
-		m.str("role", v.Role)
-		m.list("content", v.Content)
-		m.opt("phase", v.Phase)
-	case inputCall:
-		m.str("type", v.Type)
-		m.str("call_id", v.CallID)
-		m.str("name", v.Name)
-		m.str("arguments", v.Arguments)
-	case inputOutput:
-		m.str("type", v.Type)
-		m.str("call_id", v.CallID)
-		if text, ok := v.Output.(string); ok {
-			m.str("output", text)
-		} else {
-			parts, _ := v.Output.([]any) // it is one of the two
-			m.list("output", parts)
-		}
-	case inputReasoning:
-		m.str("type", v.Type)
-		m.opt("id", v.ID)
-		m.list("summary", v.Summary)
-		m.str("encrypted_content", v.EncryptedContent)
-	case textPart:
-		m.str("type", v.Type)
-		m.str("text", v.Text)
-	case refusalPart:
-		m.str("type", v.Type)
-		m.str("refusal", v.Refusal)
-	case imagePart:
-		m.str("type", v.Type)
-		m.str("image_url", v.ImageURL)
-		m.str("detail", v.Detail)
-	case filePart:
-		m.str("type", v.Type)
-		m.opt("filename", v.Filename)
-		m.opt("file_data", v.FileData)
-		m.opt("file_url", v.FileURL)
-	}
+// text writes a part that is a text into a list.
+func (m *members) text(more bool, typ, text string) {
+	in := m.object(more)
+	in.str("type", typ)
+	in.str("text", text)
+	m.b = in.end()
 }
 
 func (m *members) end() []byte {
@@ -133,7 +90,7 @@ func (m *members) end() []byte {
 
 // room guesses how long the JSON of a request is.
 func room(r *or.Request) int {
-	n := 1<<10 + len(r.Instructions)
+	n := 512 + len(r.Instructions)
 	for i := range r.Input {
 		it := &r.Input[i]
 		n += 128 + len(it.Arguments) + len(it.Output.Text) + len(it.EncryptedContent)
@@ -150,14 +107,6 @@ func room(r *or.Request) int {
 	return n + n/16 // for escapes
 }
 
-func (e *encoder) responsesJSON() ([]byte, error) {
-	body, err := e.responses()
-	if err != nil {
-		return nil, err
-	}
-	return body.json(room(e.request))
-}
-
 func (e *encoder) chatJSON() ([]byte, error) {
 	body, err := e.chat()
 	if err != nil {
@@ -166,11 +115,8 @@ func (e *encoder) chatJSON() ([]byte, error) {
 	return marshal(body)
 }
 
-// json is the body as the API takes it; room is how long it may be.
-func (r *responsesBody) json(room int) ([]byte, error) {
-	m := members{b: make([]byte, 0, room)}
-	m.str("model", r.Model)
-	m.list("input", r.Input)
+// append writes the options.
+func (r *responsesOptions) append(m *members) error {
 	m.opt("instructions", r.Instructions)
 	if len(r.Tools) > 0 {
 		m.key("tools")
@@ -186,13 +132,11 @@ func (r *responsesBody) json(room int) ([]byte, error) {
 		}
 		m.b = append(m.b, ']')
 	}
-	var err error
-	other := func(name string, v any, is bool) {
-		if is && err == nil {
-			err = m.other(name, v)
+	if r.ToolChoice != nil {
+		if err := m.other("tool_choice", r.ToolChoice); err != nil {
+			return err
 		}
 	}
-	other("tool_choice", r.ToolChoice, r.ToolChoice != nil)
 	if r.ParallelToolCalls != nil {
 		m.boolean("parallel_tool_calls", *r.ParallelToolCalls)
 	}
@@ -200,16 +144,33 @@ func (r *responsesBody) json(room int) ([]byte, error) {
 	m.whole("max_tool_calls", r.MaxToolCalls)
 	m.number("temperature", r.Temperature)
 	m.number("top_p", r.TopP)
-	other("reasoning", r.Reasoning, r.Reasoning != nil)
-	other("text", r.Text, r.Text != nil)
+	if r.Reasoning != nil {
+		m.key("reasoning")
+		in := members{b: m.b}
+		in.opt("effort", r.Reasoning.Effort)
+		in.opt("summary", r.Reasoning.Summary)
+		m.b = in.end()
+	}
+	if r.Text != nil {
+		if err := m.other("text", r.Text); err != nil {
+			return err
+		}
+	}
 	m.opt("truncation", r.Truncation)
 	m.opt("service_tier", r.ServiceTier)
 	m.opt("safety_identifier", r.SafetyIdentifier)
 	m.opt("prompt_cache_key", r.PromptCacheKey)
-	other("include", r.Include, len(r.Include) > 0)
+	if len(r.Include) > 0 {
+		m.key("include")
+		open := byte('[')
+		for _, s := range r.Include {
+			m.b, open = or.AppendString(append(m.b, open), s), ','
+		}
+		m.b = append(m.b, ']')
+	}
 	m.boolean("store", r.Store)
 	if r.Stream {
 		m.boolean("stream", true)
 	}
-	return m.end(), err
+	return nil
 }

@@ -174,7 +174,7 @@ func (c *conversation) message(m *fastjson.Value, p *place, i int) {
 		name := r.str(m.Get("name"), p.in("name"))
 		id := c.open[name]
 		if id == "" {
-			r.fail(apierror.Invalid, p.in("name"), "%s is %q, and no message before it calls that function.", p.in("name"), clip(name))
+			r.fail(apierror.Invalid, p.in("name"), "%s is %q, and no message before it calls that function.", p.in("name").String(), clip(name))
 			return
 		}
 		delete(c.open, name)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -99,6 +98,11 @@ type chatAllowed struct {
 type chatAllowedInner struct {
 	Mode  string      `json:"mode"`
 	Tools []chatNamed `json:"tools"`
+}
+
+type textPart struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
 }
 
 type chatImage struct {
@@ -217,7 +221,7 @@ func (e *encoder) chatTools(b *chatBody) {
 		if strict != nil && !*strict {
 			strict = nil // the default; some servers refuse the field
 		}
-		b.Tools = append(b.Tools, chatTool{"function", chatFunction{e.names.Out(t.Name), t.Description, e.schema(t.Parameters, fmt.Sprintf("tools[%d].parameters", i)), strict}})
+		b.Tools = append(b.Tools, chatTool{"function", chatFunction{e.names.Out(t.Name), t.Description, e.schema(t.Parameters, i), strict}})
 	}
 	if len(b.Tools) == 0 {
 		return

@@ -37,16 +37,20 @@ type dialect interface {
 // them it is, the reply itself says best.
 func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Event, error] {
 	return func(yield func(or.Event, error) bool) {
-		g := &gate{guard{load: &process, ctx: ctx}, yield}
-		defer g.release()
-		d := &decoder{x: x, out: provider.NewOutput(g.emit), guard: &g.guard, header: r.Header}
+		t := &turn{gate: gate{guard{load: &process, ctx: ctx}, yield}}
+		defer t.gate.release()
+		d := &t.decoder
+		d.x, d.out, d.guard, d.header = x, provider.NewOutput(t.gate.emit), &t.gate.guard, r.Header
 		if r.Status < 200 || r.Status > 299 {
 			d.out.Fail(refused(r))
 			return
 		}
-		var api dialect = &responses{decoder: d}
+		var api dialect
 		if x.chat {
 			api = &chat{decoder: d}
+		} else {
+			t.responses.decoder = d
+			api = &t.responses
 		}
 		switch typ := r.Header.Get("Content-Type"); {
 		case !strings.HasPrefix(typ, "text/event-stream") && (!x.up.Stream || strings.HasPrefix(typ, "application/json")):
@@ -54,9 +58,18 @@ func (x *exchange) Decode(ctx context.Context, r provider.Reply) iter.Seq2[or.Ev
 		case x.chat:
 			d.stream(ctx, r.Body, api)
 		default:
-			d.stream(ctx, newElider(r.Body), api)
+			in := openElider(r.Body)
+			defer in.close()
+			d.stream(ctx, in, api)
 		}
 	}
+}
+
+// turn is all that decoding a reply takes, in one piece of memory.
+type turn struct {
+	gate      gate
+	decoder   decoder
+	responses responses
 }
 
 // decoder is what both APIs share while a reply is read.
@@ -65,6 +78,7 @@ type decoder struct {
 	out    *provider.Output
 	guard  *guard
 	header http.Header
+	body   counter // of a reply that is not streamed
 	model  string
 	tier   string
 
@@ -73,7 +87,8 @@ type decoder struct {
 
 func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
 	in := sse.NewReader(body)
-	var p fastjson.Parser // its values die with the next event: all that is kept is copied
+	doc := dialogue.Open() // its values die with the next event: all that is kept is copied
+	defer doc.Close()
 	for {
 		ev, err := in.Next(ctx)
 		switch {
@@ -94,7 +109,7 @@ func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
 			}
 			return
 		}
-		v, err := p.ParseBytes(dialogue.Mend(ev.Data))
+		v, err := doc.Parse(ev.Data)
 		if err != nil || v.Type() != fastjson.TypeObject {
 			d.garbage(err)
 			return
@@ -106,21 +121,15 @@ func (d *decoder) stream(ctx context.Context, body io.Reader, api dialect) {
 		if !api.event(v) {
 			return
 		}
-		if len(ev.Data) > keepParser {
-			p = fastjson.Parser{}
-		}
+		doc.Slim()
 	}
 }
 
-// keepParser is how many bytes a parser may have read to be kept.
-const keepParser = 256 << 10
-
 func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
-	p := parsers.Get()
-	v, n, err := parseWhole(p, counter{body, d.guard}, d.header)
-	if n <= keepParser {
-		defer parsers.Put(p) // all that is kept is copied
-	}
+	doc := dialogue.Open()
+	defer doc.Close() // all that is kept is copied
+	d.body = counter{body, d.guard}
+	v, err := parseWhole(doc, &d.body, d.header)
 	switch {
 	case ctx.Err() != nil:
 		d.canceled(ctx)
@@ -144,24 +153,24 @@ func (d *decoder) whole(ctx context.Context, body io.Reader, api dialect) {
 
 var errGarbage = errors.New("not the JSON of its API")
 
-// parseWhole reads a body, of n bytes, and has p parse it. The bytes are let go
-// before anything is made of what they say.
-func parseWhole(p *fastjson.Parser, body io.Reader, h http.Header) (v *fastjson.Value, n int, err error) {
-	b, err := dialogue.ReadBody(body, h, maxBody)
+// parseWhole reads a body and parses it. The bytes are let go before anything
+// is made of what they say.
+func parseWhole(doc *dialogue.Document, body io.Reader, h http.Header) (*fastjson.Value, error) {
+	b, err := doc.Read(body, h, maxBody)
 	switch {
 	case err != nil:
-		return nil, len(b), err
+		return nil, err
 	case len(b) > maxBody:
-		return nil, len(b), fmt.Errorf("%w: longer than %d bytes", errGarbage, maxBody)
+		return nil, fmt.Errorf("%w: longer than %d bytes", errGarbage, maxBody)
 	}
-	v, err = p.ParseBytes(dialogue.Mend(b))
+	v, err := doc.Parse(b)
 	switch {
 	case err != nil:
-		return nil, len(b), fmt.Errorf("%w: %w", errGarbage, err)
+		return nil, fmt.Errorf("%w: %w", errGarbage, err)
 	case v.Type() != fastjson.TypeObject:
-		return nil, len(b), errGarbage
+		return nil, errGarbage
 	}
-	return v, len(b), nil
+	return v, nil
 }
 
 // counter counts what is read of a body.
@@ -170,7 +179,7 @@ type counter struct {
 	guard *guard
 }
 
-func (c counter) Read(b []byte) (int, error) {
+func (c *counter) Read(b []byte) (int, error) {
 	n, err := c.Reader.Read(b)
 	if n > 0 && !c.guard.hold(n) {
 		return n, errLoad

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 )
 
 // elider reads a stream of the Responses API and leaves out what its last
@@ -55,6 +56,24 @@ const (
 )
 
 func newElider(r io.Reader) *elider { return &elider{r: r, in: make([]byte, elideBuf)} }
+
+// eliders are those of earlier streams: only their memory is used again.
+var eliders sync.Pool
+
+// openElider is newElider in the memory of one that was closed.
+func openElider(r io.Reader) *elider {
+	if e, ok := eliders.Get().(*elider); ok {
+		*e = elider{r: r, in: e.in, buf: e.buf[:0], head: e.head[:0], name: e.name[:0], cut: cutter{word: e.cut.word[:0]}}
+		return e
+	}
+	return newElider(r)
+}
+
+func (e *elider) close() {
+	if e.r = nil; cap(e.buf) <= 4*elideBuf {
+		eliders.Put(e)
+	}
+}
 
 // Read implements io.Reader.
 func (e *elider) Read(b []byte) (int, error) {

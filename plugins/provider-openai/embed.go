@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider"
+	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
 )
 
 // embedBody is POST embeddings.
@@ -29,7 +30,9 @@ func (x *exchange) DecodeEmbed(ctx context.Context, r provider.Reply) ([][]float
 	}
 	g := &guard{load: &process, ctx: ctx}
 	defer g.release()
-	v, _, err := parseWhole(new(fastjson.Parser), counter{r.Body, g}, r.Header)
+	doc := dialogue.Open()
+	defer doc.Close()
+	v, err := parseWhole(doc, &counter{r.Body, g}, r.Header)
 	switch {
 	case errors.Is(err, errLoad):
 		return nil, nil, errLoad

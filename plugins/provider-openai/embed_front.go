@@ -68,7 +68,7 @@ func (r *reader) embedInput(v *fastjson.Value, p *place) []string {
 		}
 		w := r.str(s, p.at(i))
 		if w == "" {
-			r.fail(apierror.Invalid, p.at(i), "%s is empty. Each entry must be a text.", p.at(i))
+			r.fail(apierror.Invalid, p.at(i), "%s is empty. Each entry must be a text.", p.at(i).String())
 		}
 		out = append(out, w)
 	}

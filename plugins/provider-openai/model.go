@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/valyala/fastjson"
 )
 
 // efforts are the words for how hard to think, from least to most.
@@ -104,9 +106,12 @@ var topLevel = []string{"oneOf", "anyOf", "allOf", "enum", "not"}
 
 // schema is the parameters of a function: both APIs want an object, and OpenAI
 // one that says so itself.
-func (e *encoder) schema(p json.RawMessage, place string) json.RawMessage {
+func (e *encoder) schema(p json.RawMessage, tool int) json.RawMessage {
 	if len(p) == 0 {
 		return json.RawMessage(`{"type":"object","properties":{}}`)
+	}
+	if e.takesSchema(p) {
+		return p
 	}
 	var m map[string]json.RawMessage
 	if json.Unmarshal(p, &m) != nil {
@@ -119,7 +124,7 @@ func (e *encoder) schema(p json.RawMessage, place string) json.RawMessage {
 	if !e.compatible() {
 		for _, name := range topLevel {
 			if _, there := m[name]; there {
-				e.lost.Add("%s.%s", place, name)
+				e.lost.Add("tools[%d].parameters.%s", tool, name)
 				delete(m, name)
 				changed = true
 			}
@@ -136,6 +141,30 @@ func (e *encoder) schema(p json.RawMessage, place string) json.RawMessage {
 		return p
 	}
 	return b
+}
+
+// takesSchema reports whether a schema certainly goes as it is: that takes no
+// map of it, and nearly all go so.
+func (e *encoder) takesSchema(p json.RawMessage) bool {
+	parser := parsers.Get()
+	if len(p) <= pooled {
+		defer parsers.Put(parser)
+	}
+	v, err := parser.ParseBytes(p)
+	if err != nil {
+		return false
+	}
+	types, refused := 0, false
+	v.GetObject().Visit(func(key []byte, v *fastjson.Value) {
+		switch name := string(key); {
+		case name == "type":
+			types++
+			refused = refused || string(v.GetStringBytes()) != "object"
+		case !e.compatible() && slices.Contains(topLevel, name):
+			refused = true
+		}
+	})
+	return types == 1 && !refused
 }
 
 // sessionKey is the key of the provider's cache: the client's, or the session

@@ -13,7 +13,7 @@ func (r *reader) badRole(role string, p *place, words string) {
 		r.missing(at, "it must be one of "+words+".")
 		return
 	}
-	r.fail(apierror.Invalid, at, "%s is %q; it must be one of %s.", at, clip(role), words)
+	r.fail(apierror.Invalid, at, "%s is %q; it must be one of %s.", at.String(), clip(role), words)
 }
 
 // parts reads the content of a message: a text, parts, or nothing.
@@ -66,7 +66,7 @@ func (r *reader) part(v *fastjson.Value, p *place, role string) (or.Part, bool) 
 	case "file", or.PartInputFile, "document":
 		return r.file(v, p)
 	case "input_audio", "audio":
-		r.unsupported(p, "%s is audio, which the models here are not given. Send its transcript as text.", p)
+		r.unsupported(p, "%s is audio, which the models here are not given. Send its transcript as text.", p.String())
 	case "thinking", "redacted_thinking":
 		// kept by the core where its provider wants it back
 	case "":
@@ -97,7 +97,7 @@ func (r *reader) image(v *fastjson.Value, p *place) (or.Part, bool) {
 		part.Raw = cacheMark(v, part.AppendJSON(nil))
 		return part, true
 	case part.FileID != "":
-		r.unsupported(p.in("file_id"), "%s names a file that is stored at a provider, where the model that answers here cannot read it. Send the picture itself.", p.in("file_id"))
+		r.unsupported(p.in("file_id"), "%s names a file that is stored at a provider, where the model that answers here cannot read it. Send the picture itself.", p.in("file_id").String())
 	default:
 		r.missing(p.in("image_url"), "send the picture as an https or data URL.")
 	}
@@ -138,7 +138,7 @@ func (r *reader) file(v *fastjson.Value, p *place) (or.Part, bool) {
 	case part.FileData != "" || part.FileURL != "":
 		return part, true
 	case part.FileID != "":
-		r.unsupported(at.in("file_id"), "%s names a file that is stored at a provider, where the model that answers here cannot read it. Send its content in file_data.", at.in("file_id"))
+		r.unsupported(at.in("file_id"), "%s names a file that is stored at a provider, where the model that answers here cannot read it. Send its content in file_data.", at.in("file_id").String())
 	default:
 		r.missing(at.in("file_data"), "send the file's content as a data URL.")
 	}

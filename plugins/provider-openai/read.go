@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"github.com/valyala/fastjson"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // place is where a value stands in the client's body. It is only spelt out
-// for a fault or a loss.
+// for a fault or a loss, and never kept: so places cost no memory.
 type place struct {
 	up   *place
 	name string // "" for an element
@@ -31,7 +32,7 @@ func (p *place) String() string {
 	case p.name == "":
 		return p.up.String() + "[" + strconv.Itoa(p.i) + "]"
 	case p.up == nil:
-		return p.name
+		return strings.Clone(p.name) // so that what is returned keeps no place
 	}
 	return p.up.String() + "." + p.name
 }
@@ -52,15 +53,11 @@ const pooled = 1 << 20
 // parse reads body as a JSON object and hands it to read; its values die with
 // that call.
 func (r *reader) parse(body []byte, read func(v *fastjson.Value)) error {
-	if bytes.Contains(body, []byte(`\ud`)) || bytes.Contains(body, []byte(`\uD`)) {
-		body = bytes.Clone(body) // which Mend may write to
-	}
-	p := new(fastjson.Parser)
+	p := parsers.Get()
 	if len(body) <= pooled {
-		p = parsers.Get()
 		defer parsers.Put(p)
 	}
-	v, err := p.ParseBytes(dialogue.Mend(body))
+	v, err := p.ParseBytes(dialogue.Mended(body))
 	switch {
 	case err != nil:
 		return apierror.Wrap(apierror.Invalid, err, "The body is not JSON that can be read. Send one JSON object.")
@@ -78,15 +75,15 @@ func (r *reader) fail(code apierror.Code, p *place, format string, args ...any) 
 }
 
 func (r *reader) invalid(p *place, want string, v *fastjson.Value) {
-	r.fail(apierror.Invalid, p, "%s must be %s, not %s.", p, want, or.Kind(v))
+	r.fail(apierror.Invalid, p, "%s must be %s, not %s.", p.String(), want, or.Kind(v))
 }
 
 // missing says which member is not there, and what it is for.
 func (r *reader) missing(p *place, what string) {
-	r.fail(apierror.Invalid, p, "%s is missing: %s", p, what)
+	r.fail(apierror.Invalid, p, "%s is missing: %s", p.String(), what)
 }
 
-func (r *reader) lose(p *place) { r.lost.Add("%s", p) }
+func (r *reader) lose(p *place) { r.lost.Add("%s", p.String()) }
 
 func null(v *fastjson.Value) bool  { return v == nil || v.Type() == fastjson.TypeNull }
 func isStr(v *fastjson.Value) bool { return v != nil && v.Type() == fastjson.TypeString }
@@ -162,7 +159,7 @@ func (r *reader) integer(v *fastjson.Value, p *place, low int64) *int64 {
 		r.invalid(p, "a whole number", v)
 		return nil
 	case n < low:
-		r.fail(apierror.Invalid, p, "%s must be at least %d.", p, low)
+		r.fail(apierror.Invalid, p, "%s must be at least %d.", p.String(), low)
 		return nil
 	}
 	return &n
@@ -255,7 +252,7 @@ func (r *reader) effort(v *fastjson.Value, p *place) string {
 	case "off", "disabled":
 		return "none"
 	default:
-		r.fail(apierror.Invalid, p, "%s is %q; it must be one of none, minimal, low, medium, high, xhigh.", p, clip(s))
+		r.fail(apierror.Invalid, p, "%s is %q; it must be one of none, minimal, low, medium, high, xhigh.", p.String(), clip(s))
 		return ""
 	}
 }
@@ -280,7 +277,7 @@ func (r *reader) format(v *fastjson.Value, p *place) json.RawMessage {
 		r.lose(p)
 		return nil
 	default:
-		r.fail(apierror.Invalid, p.in("type"), "%s is %q; it must be one of text, json_object, json_schema.", p.in("type"), clip(typ))
+		r.fail(apierror.Invalid, p.in("type"), "%s is %q; it must be one of text, json_object, json_schema.", p.in("type").String(), clip(typ))
 		return nil
 	}
 }
@@ -298,7 +295,7 @@ func (r *reader) schemaFormat(v *fastjson.Value, p *place) json.RawMessage {
 	f.Strict = r.boolean(v.Get("strict"), p.in("strict"))
 	b, err := marshal(f)
 	if err != nil {
-		r.fail(apierror.Invalid, p.in("schema"), "%s cannot be read.", p.in("schema"))
+		r.fail(apierror.Invalid, p.in("schema"), "%s cannot be read.", p.in("schema").String())
 	}
 	return b
 }

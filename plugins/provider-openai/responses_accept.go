@@ -160,7 +160,7 @@ func (r *reader) item(v *fastjson.Value, p *place) []or.Item {
 	case or.TypeCompaction, "compaction_summary":
 		return []or.Item{{Type: or.TypeCompaction, EncryptedContent: r.str(v.Get("encrypted_content"), p.in("encrypted_content"))}}
 	case or.TypeItemReference:
-		r.unsupported(p, "%s points to an item that the provider would have stored; the gateway stores none. Send the item itself.", p)
+		r.unsupported(p, "%s points to an item that the provider would have stored; the gateway stores none. Send the item itself.", p.String())
 	case "":
 		r.missing(p.in("type"), "say what this is.")
 	default:

@@ -34,23 +34,24 @@ type responsesOpen struct {
 var _ dialect = (*responses)(nil)
 
 func (r *responses) event(v *fastjson.Value) bool {
-	if says := v.GetStringBytes("delta"); len(says) > 0 && string(v.GetStringBytes("type")) != "response.function_call_arguments.delta" {
+	says, typ := v.GetStringBytes("delta"), v.GetStringBytes("type")
+	if len(says) > 0 && string(typ) != "response.function_call_arguments.delta" {
 		r.last = nil
 	}
-	switch typ := v.GetStringBytes("type"); string(typ) {
+	switch string(typ) {
 	case "response.output_text.delta":
-		return r.tell(v) && r.out.Text(text(v, "delta"))
+		return r.tell(v) && r.out.Text(string(says))
 	case "response.refusal.delta":
-		return r.tell(v) && r.out.Refusal(text(v, "delta"))
+		return r.tell(v) && r.out.Refusal(string(says))
 	case "response.reasoning_text.delta", "response.reasoning.delta":
-		return r.tell(v) && r.out.Reasoning(text(v, "delta"))
+		return r.tell(v) && r.out.Reasoning(string(says))
 	case "response.reasoning_summary_part.added":
 		return v.GetInt("summary_index") == 0 || r.out.ClosePart()
 	case "response.reasoning_summary_text.delta":
-		return r.tell(v) && r.out.Summary(text(v, "delta"))
+		return r.tell(v) && r.out.Summary(string(says))
 	case "response.function_call_arguments.delta":
 		open := r.opened(key(v))
-		return r.note(&open.args, v.GetStringBytes("delta")) && r.tell(v) && r.out.Arguments(open.key, text(v, "delta"))
+		return r.note(&open.args, says) && r.tell(v) && r.out.Arguments(open.key, string(says))
 	case "response.output_text.annotation.added":
 		r.last = nil
 		return r.annotation(v.Get("annotation"))
@@ -197,12 +198,10 @@ func lacks(it *fastjson.Value) bool {
 	if bytes.HasSuffix(it.GetStringBytes("arguments"), mark) {
 		return true
 	}
-	for _, p := range slices.Concat(it.GetArray("content"), it.GetArray("summary")) {
-		if bytes.HasSuffix(p.GetStringBytes("text"), mark) || bytes.HasSuffix(p.GetStringBytes("refusal"), mark) {
-			return true
-		}
+	cut := func(p *fastjson.Value) bool {
+		return bytes.HasSuffix(p.GetStringBytes("text"), mark) || bytes.HasSuffix(p.GetStringBytes("refusal"), mark)
 	}
-	return false
+	return slices.ContainsFunc(it.GetArray("content"), cut) || slices.ContainsFunc(it.GetArray("summary"), cut)
 }
 
 func (r *responses) message(it *fastjson.Value) bool {

@@ -3,16 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
 	"github.com/sallyport-gateway/sallyport/sdk/provider/dialogue"
 )
 
-// responsesBody is POST responses. Nothing is stored: state comes back to us
-// encrypted and travels with the conversation.
-type responsesBody struct {
-	Model             string           `json:"model"`
-	Input             []any            `json:"input"`
+// responsesOptions is POST responses behind its model and input. Nothing is
+// stored: state comes back to us encrypted and travels with the conversation.
+type responsesOptions struct {
 	Instructions      string           `json:"instructions,omitempty"`
 	Tools             []responsesTool  `json:"tools,omitempty"`
 	ToolChoice        any              `json:"tool_choice,omitempty"`
@@ -61,56 +60,6 @@ type allowedTools struct {
 	Tools []named `json:"tools"`
 }
 
-type inputMessage struct {
-	Type    string `json:"type"`
-	Role    string `json:"role"`
-	Content []any  `json:"content"`
-	Phase   string `json:"phase,omitempty"`
-}
-
-type inputCall struct {
-	Type      string `json:"type"`
-	CallID    string `json:"call_id"`
-	Name      string `json:"name"`
-	Arguments string `json:"arguments"`
-}
-
-type inputOutput struct {
-	Type   string `json:"type"`
-	CallID string `json:"call_id"`
-	Output any    `json:"output"` // string or parts
-}
-
-type inputReasoning struct {
-	Type             string `json:"type"`
-	ID               string `json:"id,omitempty"`
-	Summary          []any  `json:"summary"`
-	EncryptedContent string `json:"encrypted_content"`
-}
-
-type textPart struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
-}
-
-type refusalPart struct {
-	Type    string `json:"type"`
-	Refusal string `json:"refusal"`
-}
-
-type imagePart struct {
-	Type     string `json:"type"`
-	ImageURL string `json:"image_url"`
-	Detail   string `json:"detail"`
-}
-
-type filePart struct {
-	Type     string `json:"type"`
-	Filename string `json:"filename,omitempty"`
-	FileData string `json:"file_data,omitempty"`
-	FileURL  string `json:"file_url,omitempty"`
-}
-
 // state is the content of our opaque state: what OpenAI calls the item, and
 // what only it can read.
 type state struct {
@@ -121,17 +70,35 @@ type state struct {
 // minOutput is the least that the Responses API takes as max_output_tokens.
 const minOutput = 16
 
-// responses translates to the Responses API.
-func (e *encoder) responses() (*responsesBody, error) {
-	r := e.request
-	e.common()
-	// Arrange checks what the provider would refuse: orphan outputs, calls
-	// without one, items that cannot be said. The order stays the client's.
-	if _, err := dialogue.Arrange(r, &e.lost); err != nil {
+// includeState asks for reasoning that can be sent back.
+var includeState = []string{"reasoning.encrypted_content"}
+
+// responsesJSON translates to the Responses API.
+func (e *encoder) responsesJSON() ([]byte, error) {
+	options, err := e.responses()
+	if err != nil {
 		return nil, err
 	}
-	b := &responsesBody{
-		Model: e.model, Instructions: r.Instructions, MaxOutputTokens: r.MaxOutputTokens, Stream: r.Stream,
+	m := members{b: make([]byte, 0, room(e.request))}
+	m.str("model", e.model)
+	if !e.input(&m) {
+		return nil, errNothing
+	}
+	err = options.append(&m)
+	return m.end(), err
+}
+
+// responses gathers all but the input.
+func (e *encoder) responses() (responsesOptions, error) {
+	r := e.request
+	e.common()
+	// What the provider would refuse: orphan outputs, calls without one, items
+	// that cannot be said. The order stays the client's.
+	if err := dialogue.Check(r, &e.lost); err != nil {
+		return responsesOptions{}, err
+	}
+	b := responsesOptions{
+		Instructions: r.Instructions, MaxOutputTokens: r.MaxOutputTokens, Stream: r.Stream,
 		Truncation: r.Truncation, ServiceTier: r.ServiceTier, SafetyIdentifier: r.SafetyIdentifier, PromptCacheKey: e.sessionKey(),
 	}
 	if n := b.MaxOutputTokens; n != nil && *n < minOutput {
@@ -139,7 +106,7 @@ func (e *encoder) responses() (*responsesBody, error) {
 		b.MaxOutputTokens = &least
 	}
 	if e.settings.reasons(e.model) {
-		b.Include = []string{"reasoning.encrypted_content"}
+		b.Include = includeState
 	}
 	ask := reasoning{Effort: e.effort()}
 	if r.Reasoning != nil && e.settings.reasons(e.model) {
@@ -148,36 +115,31 @@ func (e *encoder) responses() (*responsesBody, error) {
 		e.lose("reasoning.summary", r.Reasoning.Summary != "")
 	}
 	if ask != (reasoning{}) {
-		b.Reasoning = &ask
+		b.Reasoning = &reasoning{ask.Effort, ask.Summary}
 	}
 	takes := e.sampling(ask.Effort)
 	b.Temperature, b.TopP = e.sample(takes, "temperature", r.Temperature, 1), e.sample(takes, "top_p", r.TopP, 1)
 	f, err := e.format()
 	if err != nil {
-		return nil, err
+		return responsesOptions{}, err
 	}
-	if t := (responsesFormat{Format: f}); r.Text != nil {
-		if t.Verbosity = r.Text.Verbosity; t != (responsesFormat{}) {
-			b.Text = &t
-		}
+	if r.Text != nil && (f != nil || r.Text.Verbosity != "") {
+		b.Text = &responsesFormat{f, r.Text.Verbosity}
 	}
 	e.lose("presence_penalty", r.PresencePenalty != nil)
 	e.lose("frequency_penalty", r.FrequencyPenalty != nil)
 	e.lose("stop", len(r.Stop) > 0)
-	e.responsesTools(b)
-	e.responsesInput(b)
-	if len(b.Input) == 0 {
-		return nil, errNothing
-	}
+	e.responsesTools(&b)
 	return b, nil
 }
 
-func (e *encoder) responsesTools(b *responsesBody) {
+func (e *encoder) responsesTools(b *responsesOptions) {
 	r := e.request
+	b.Tools = slices.Grow(b.Tools, len(r.Tools))
 	for i := range r.Tools {
 		t := &r.Tools[i]
 		if t.Type == "function" {
-			b.Tools = append(b.Tools, responsesTool{"function", e.names.Out(t.Name), t.Description, e.schema(t.Parameters, fmt.Sprintf("tools[%d].parameters", i)), t.Strict != nil && *t.Strict})
+			b.Tools = append(b.Tools, responsesTool{"function", e.names.Out(t.Name), t.Description, e.schema(t.Parameters, i), t.Strict != nil && *t.Strict})
 		}
 	}
 	if len(b.Tools) == 0 {
@@ -199,114 +161,167 @@ func (e *encoder) responsesTools(b *responsesBody) {
 	}
 }
 
-func (e *encoder) responsesInput(b *responsesBody) {
-	var held []any // reasoning, until what it led to comes: OpenAI refuses reasoning alone
+// input writes the conversation, and reports whether there is anything in it.
+func (e *encoder) input(m *members) bool {
+	m.key("input")
+	m.b = append(m.b, '[')
+	start := len(m.b)
+	held := -1 // where reasoning begins that has not led to anything yet: OpenAI refuses reasoning alone
 	for i := range e.request.Input {
 		it := &e.request.Input[i]
-		place := fmt.Sprintf("input[%d]", i)
-		var said any
+		begin := len(m.b)
 		led := true // reasoning may stand before it
+		in := m.object(begin > start)
+		in.str("type", it.Type)
 		switch it.Type {
 		case or.TypeMessage:
 			led = it.Role == "assistant"
-			parts := e.parts(it.Content, place+".content", led)
-			if len(parts) == 0 {
+			in.str("role", it.Role)
+			in.key("content")
+			if !e.parts(&in, it.Content, spot{i, "content"}, led) {
 				continue
 			}
-			said = inputMessage{"message", it.Role, parts, it.Phase}
+			in.opt("phase", it.Phase)
 		case or.TypeFunctionCall:
-			said = inputCall{"function_call", callID(it.CallID), e.names.Out(it.Name), it.Arguments}
+			in.str("call_id", callID(it.CallID))
+			in.str("name", e.names.Out(it.Name))
+			in.str("arguments", it.Arguments)
 		case or.TypeFunctionCallOutput:
 			led = false
-			said = inputOutput{"function_call_output", callID(it.CallID), e.output(it, place)}
+			in.str("call_id", callID(it.CallID))
+			in.key("output")
+			switch {
+			case it.Output.Parts == nil:
+				in.b = or.AppendString(in.b, it.Output.Text)
+			case !e.parts(&in, it.Output.Parts, spot{i, "output"}, false):
+				in.b = append(in.b, `""`...)
+			}
 		case or.TypeReasoning:
-			if own, ok := e.ownReasoning(it); ok {
-				held = append(held, own)
+			own, ok := e.ownReasoning(it)
+			if !ok {
+				continue
+			}
+			own.append(&in, it.Summary)
+			if m.b = in.end(); held < 0 {
+				held = begin
 			}
 			continue
 		default:
-			continue // Arrange named what is lost
+			continue // Check named what is lost
 		}
-		if led {
-			b.Input = append(b.Input, held...)
+		m.b = in.end()
+		if held >= 0 && !led {
+			if held == start {
+				begin++ // the comma, too
+			}
+			m.b = slices.Delete(m.b, held, begin)
 		}
-		held = nil
-		b.Input = append(b.Input, said)
+		held = -1
 	}
+	if held >= 0 {
+		m.b = m.b[:held]
+	}
+	some := len(m.b) > start
+	m.b = append(m.b, ']')
+	return some
 }
 
-// ownReasoning is a reasoning item of this very account. Any other means
-// nothing to it, and is left out; a model that does not reason refuses all.
-func (e *encoder) ownReasoning(it *or.Item) (inputReasoning, bool) {
+// ownReasoning is the state of a reasoning item of this very account. Any other
+// means nothing to it, and is left out; a model that does not reason refuses
+// all.
+func (e *encoder) ownReasoning(it *or.Item) (state, bool) {
 	st, ok := or.ParseOpaqueState(it.EncryptedContent)
 	if !ok || st.Provider != e.account || st.Family != family || !e.settings.reasons(e.model) {
-		return inputReasoning{}, false
+		return state{}, false
 	}
 	var s state
 	if json.Unmarshal(st.Data, &s) != nil || s.EncryptedContent == "" {
-		return inputReasoning{}, false
+		return state{}, false
 	}
-	own := inputReasoning{"reasoning", s.ID, []any{}, s.EncryptedContent}
-	for _, p := range it.Summary {
-		own.Summary = append(own.Summary, textPart{"summary_text", p.Text})
-	}
-	return own, true
+	return s, true
 }
 
-// output is a function's output: a string, or parts when it has pictures.
-func (e *encoder) output(it *or.Item, place string) any {
-	if it.Output.Parts == nil {
-		return it.Output.Text
+func (s *state) append(in *members, summary []or.Part) {
+	in.opt("id", s.ID)
+	in.key("summary")
+	in.b = append(in.b, '[')
+	for i := range summary {
+		in.text(i > 0, "summary_text", summary[i].Text)
 	}
-	parts := e.parts(it.Output.Parts, place+".output", false)
-	if len(parts) == 0 {
-		return ""
-	}
-	return parts
+	in.b = append(in.b, ']')
+	in.str("encrypted_content", s.EncryptedContent)
 }
 
-func (e *encoder) parts(ps []or.Part, place string, assistant bool) []any {
-	var out []any
+// spot is a list of parts in the input. It is only spelt out for a loss.
+type spot struct {
+	item int
+	list string
+}
+
+func (s spot) part(i int) string { return fmt.Sprintf("input[%d].%s[%d]", s.item, s.list, i) }
+
+// parts writes the parts as a list, if there is anything to write.
+func (e *encoder) parts(m *members, ps []or.Part, place spot, assistant bool) bool {
+	before := len(m.b)
+	m.b = append(m.b, '[')
+	start := len(m.b)
 	for i := range ps {
-		p, here := &ps[i], fmt.Sprintf("%s[%d]", place, i)
+		p, more := &ps[i], len(m.b) > start
 		switch p.Type {
 		case or.PartInputText, or.PartOutputText, "text":
 			typ := "input_text"
 			if assistant {
 				typ = "output_text"
 			}
-			out = append(out, textPart{typ, p.Text})
+			m.text(more, typ, p.Text)
 		case or.PartRefusal:
 			if assistant {
-				out = append(out, refusalPart{"refusal", p.Refusal})
+				in := m.object(more)
+				in.str("type", "refusal")
+				in.str("refusal", p.Refusal)
+				m.b = in.end()
 			} else {
-				out = append(out, textPart{"input_text", p.Refusal})
+				m.text(more, "input_text", p.Refusal)
 			}
 		case or.PartInputImage:
 			if assistant {
-				e.lost.Add("%s", here)
-			} else if e.image(p, here) {
+				e.lost.Add("%s", place.part(i))
+			} else if e.image(p, place.part(i)) {
 				detail := p.Detail
 				if detail == "" {
 					detail = "auto"
 				}
-				out = append(out, imagePart{"input_image", p.ImageURL, detail})
+				in := m.object(more)
+				in.str("type", "input_image")
+				in.str("image_url", p.ImageURL)
+				in.str("detail", detail)
+				m.b = in.end()
 			}
 		case or.PartInputFile:
 			data, ok := fileData(p)
+			in := m.object(more)
+			in.str("type", "input_file")
 			switch {
 			case assistant:
-				e.lost.Add("%s", here)
+				e.lost.Add("%s", place.part(i))
 			case ok:
-				out = append(out, filePart{Type: "input_file", Filename: fileName(p), FileData: data})
+				in.str("filename", fileName(p))
+				in.str("file_data", data)
+				m.b = in.end()
 			case dialogue.IsHTTPS(p.FileURL):
-				out = append(out, filePart{Type: "input_file", FileURL: p.FileURL})
+				in.str("file_url", p.FileURL)
+				m.b = in.end()
 			default:
-				e.lost.Add("%s", here)
+				e.lost.Add("%s", place.part(i))
 			}
 		default:
-			e.lost.Add("%s", here)
+			e.lost.Add("%s", place.part(i))
 		}
 	}
-	return out
+	if len(m.b) == start {
+		m.b = m.b[:before]
+		return false
+	}
+	m.b = append(m.b, ']')
+	return true
 }

@@ -19,7 +19,7 @@ type toolbox struct {
 	tools  []or.Tool
 	by     map[string]clientTool // by the name for the model
 	names  dialogue.Names
-	hosted map[string]*place // vendor's tools that were offered, by type
+	hosted map[string]string // vendor's tools that were offered, by type
 }
 
 // clientTool is a tool as the client declared it.
@@ -33,7 +33,7 @@ func newToolbox() toolbox {
 	return toolbox{
 		by:     map[string]clientTool{},
 		names:  dialogue.Names{Max: maxKey, Fits: func(c byte, _ bool) bool { return dialogue.Word(c) }},
-		hosted: map[string]*place{},
+		hosted: map[string]string{},
 	}
 }
 
@@ -148,7 +148,7 @@ func (r *reader) tool(v *fastjson.Value, p *place, namespace string) {
 		r.custom(inner, in, namespace, v)
 	case "namespace":
 		if namespace != "" {
-			r.fail(apierror.Invalid, p, "%s is a namespace inside a namespace. Put its tools into one of its own.", p)
+			r.fail(apierror.Invalid, p, "%s is a namespace inside a namespace. Put its tools into one of its own.", p.String())
 			return
 		}
 		name := r.str(v.Get("name"), p.in("name"))
@@ -162,8 +162,8 @@ func (r *reader) tool(v *fastjson.Value, p *place, namespace string) {
 		r.missing(p.in("type"), "say which kind of tool this is, for example \"function\".")
 	default:
 		r.lose(p)
-		if r.box.hosted[typ] == nil {
-			r.box.hosted[typ] = p
+		if r.box.hosted[typ] == "" {
+			r.box.hosted[typ] = p.String()
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (r *reader) choice(v *fastjson.Value, p *place) *or.ToolChoice {
 		case "any":
 			return &or.ToolChoice{Mode: "required"}
 		default:
-			r.fail(apierror.Invalid, p, "%s is %q; it must be one of auto, required, none, or an object that names a tool.", p, clip(s))
+			r.fail(apierror.Invalid, p, "%s is %q; it must be one of auto, required, none, or an object that names a tool.", p.String(), clip(s))
 			return nil
 		}
 	}
@@ -249,7 +249,7 @@ func (r *reader) choice(v *fastjson.Value, p *place) *or.ToolChoice {
 		}
 		as := r.box.called(text(named, "namespace"), name)
 		if _, ok := r.box.by[as]; !ok {
-			r.fail(apierror.Invalid, p.in("name"), "%s is %q, which is none of the tools of this request.", p.in("name"), clip(name))
+			r.fail(apierror.Invalid, p.in("name"), "%s is %q, which is none of the tools of this request.", p.in("name").String(), clip(name))
 			return nil
 		}
 		return &or.ToolChoice{Mode: "required", Name: as}
@@ -259,10 +259,10 @@ func (r *reader) choice(v *fastjson.Value, p *place) *or.ToolChoice {
 		r.missing(p.in("type"), "it is \"function\" to name one tool.")
 	default:
 		where := "none of the tools of this request"
-		if at := r.box.hosted[typ]; at != nil {
-			where = at.String()
+		if at := r.box.hosted[typ]; at != "" {
+			where = at
 		}
-		r.unsupported(p, "%s wants the tool %q (%s), which runs on its vendor's servers only: the model that answers here cannot call it. Choose another tool, or a model of that vendor on its own route.", p, clip(typ), where)
+		r.unsupported(p, "%s wants the tool %q (%s), which runs on its vendor's servers only: the model that answers here cannot call it. Choose another tool, or a model of that vendor on its own route.", p.String(), clip(typ), where)
 	}
 	return nil
 }
@@ -300,7 +300,7 @@ func (r *reader) allowed(v *fastjson.Value, p *place) *or.ToolChoice {
 		c.Names = slices.Compact(c.Names)
 		return c
 	case c.Mode == "required":
-		r.unsupported(p.in("tools"), "%s names no tool that the model that answers here can call, and one must be called. Name a function of this request.", p.in("tools"))
+		r.unsupported(p.in("tools"), "%s names no tool that the model that answers here can call, and one must be called. Name a function of this request.", p.in("tools").String())
 		return nil
 	}
 	return &or.ToolChoice{Mode: "none"}

@@ -43,13 +43,14 @@ const settingsSchema = `{
 }`
 
 func readSettings(a provider.Account) (settings, error) {
+	if len(a.Settings) == 0 {
+		return settings{API: "responses"}, nil
+	}
 	var s settings
-	if len(a.Settings) > 0 {
-		d := json.NewDecoder(bytes.NewReader(a.Settings))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&s); err != nil {
-			return s, fmt.Errorf("provider %q: settings: %w", a.Name, err)
-		}
+	d := json.NewDecoder(bytes.NewReader(a.Settings))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, fmt.Errorf("provider %q: settings: %w", a.Name, err)
 	}
 	if s.API == "" {
 		s.API = "responses"
@@ -90,7 +91,8 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 	}
 	x := &exchange{account: t.Account.Name, chat: s.API == "chat"}
 	x.names = dialogue.Names{Max: maxKey, Fits: func(c byte, _ bool) bool { return dialogue.Word(c) }}
-	x.up = provider.Upstream{Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}}
+	types := []string{"application/json", "application/json"} // of the request, and of the reply
+	x.up = provider.Upstream{Method: http.MethodPost, Header: http.Header{"Content-Type": types[:1:1], "Accept": types[1:]}}
 	switch {
 	case t.Op == provider.Embed && t.Embed != nil:
 		format := "base64"
@@ -103,7 +105,7 @@ func (translator) Begin(_ context.Context, t provider.Turn) (provider.Exchange, 
 		e := &encoder{request: t.Request, account: t.Account.Name, model: t.Model, settings: s, carry: t.Carry, names: &x.names}
 		x.up.Stream = t.Request.Stream
 		if x.up.Stream {
-			x.up.Header.Set("Accept", "text/event-stream")
+			types[1] = "text/event-stream"
 		}
 		x.up.Path = "responses"
 		if x.chat {

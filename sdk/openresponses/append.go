@@ -1,7 +1,6 @@
 package openresponses
 
 import (
-	"encoding/binary"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -27,17 +26,13 @@ func appendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, '"')
 	start := 0
-	for i := 0; i < len(s); {
-		if n := plain(s[i:]); n > 0 {
-			i += n
-			continue
+	for i := 0; ; {
+		i += plain(s[i:])
+		if i == len(s) {
+			break
 		}
 		c := s[i]
 		if c < utf8.RuneSelf {
-			if c >= 0x20 && c != '"' && c != '\\' {
-				i++
-				continue
-			}
 			dst = append(dst, s[start:i]...)
 			switch c {
 			case '"', '\\':
@@ -55,52 +50,18 @@ func appendString(dst []byte, s string) []byte {
 			start = i
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 {
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, "\ufffd"...)
+		for i < len(s) && s[i] >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(dst, s[start:i]...)
+				dst = append(dst, "\ufffd"...)
+				start = i + n
+			}
 			i += n
-			start = i
-			continue
 		}
-		i += n
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
-}
-
-// plain counts the bytes at the beginning of s, in eights, that stand for
-// themselves in a JSON string: no control character, quote, backslash, nor a part
-// of a longer character.
-func plain(s string) int {
-	n := 0
-	for ; len(s)-n >= 8; n += 8 {
-		b := s[n : n+8]
-		w := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
-		if !plainWord(w) {
-			break
-		}
-	}
-	return n
-}
-
-// plainBytes is plain for bytes.
-func plainBytes(b []byte) int {
-	n := 0
-	for ; len(b)-n >= 8; n += 8 {
-		if !plainWord(binary.LittleEndian.Uint64(b[n:])) {
-			break
-		}
-	}
-	return n
-}
-
-// plainWord looks at eight bytes as one number, whose bytes' highest bits tell.
-func plainWord(w uint64) bool {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	quote, backslash := w^('"'*ones), w^('\\'*ones)
-	low := (w - ' '*ones) | (quote - ones) | (backslash - ones) // a top bit where the byte was less than subtracted; at most too many
-	return (w|low)&tops == 0
 }
 
 // object writes the members of one JSON object.

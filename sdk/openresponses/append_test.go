@@ -25,6 +25,25 @@ func TestAppendStringEveryByte(t *testing.T) {
 	}
 }
 
+// Every place of a long text, which is looked at in larger steps.
+func TestAppendStringEveryPlace(t *testing.T) {
+	t.Parallel()
+	for n := range 300 {
+		text := strings.Repeat("abcdefg ", 40)[:n]
+		if plain(text) != n || plainBytes([]byte(text)) != n {
+			t.Fatalf("%d plain bytes of %d, and %d", plain(text), n, plainBytes([]byte(text)))
+		}
+		for at := range n {
+			for _, odd := range []string{"\"", "\\", "\x1f", "\x00", "\x80", "é", "\xff"} {
+				in := text[:at] + odd + text[at:]
+				if plain(in) != at || plainBytes([]byte(in)) != at {
+					t.Fatalf("%d plain bytes in front of %q, and %d, want %d", plain(in), odd, plainBytes([]byte(in)), at)
+				}
+			}
+		}
+	}
+}
+
 // toValidEach replaces each byte that is not UTF-8 by a character of its own.
 func toValidEach(s string) string {
 	var b strings.Builder

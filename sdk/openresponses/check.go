@@ -2,7 +2,6 @@ package openresponses
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -26,7 +25,7 @@ const maxPath = 256
 // body, or a copy in which every half of a surrogate pair, which no UTF-8 text
 // can hold and the parser would corrupt, is U+FFFD as encoding/json reads it.
 func check(body []byte) ([]byte, error) {
-	s := scanner{b: body, keys: make([][]byte, 0, 64)}
+	s := scanner{b: body}
 	f := s.value(0)
 	if f == nil {
 		s.space()
@@ -64,21 +63,58 @@ type fault struct {
 type scanner struct {
 	b      []byte
 	i      int
+	gaps   int      // bytes of space passed over
 	halves []int    // where `\ud800` and its like stand alone
-	keys   [][]byte // keys of the open objects, innermost last
+	plain  [][]byte // keys that had escapes, without them
+
+	// The keys of the open objects, innermost last. Most documents have few at a
+	// time, which then need no memory but the scanner's.
+	keys int
+	few  [24]span
+	more []span
+}
+
+// span is where a key lies: in the scanner's b, or in its plain, counted from -1
+// down.
+type span struct{ at, n int }
+
+func (s *scanner) name(k span) []byte {
+	if k.at < 0 {
+		return s.plain[-1-k.at]
+	}
+	return s.b[k.at : k.at+k.n]
+}
+
+func (s *scanner) keyAt(i int) span {
+	if i < len(s.few) {
+		return s.few[i]
+	}
+	return s.more[i-len(s.few)]
+}
+
+func (s *scanner) addKey(k span) {
+	if s.keys < len(s.few) {
+		s.few[s.keys] = k
+	} else {
+		s.more = append(s.more[:s.keys-len(s.few)], k)
+	}
+	s.keys++
 }
 
 func (s *scanner) fault(what string) *fault { return &fault{what: what, at: s.i} }
 
 func (s *scanner) space() {
-	for s.i < len(s.b) {
-		switch s.b[s.i] {
-		case ' ', '\t', '\n', '\r':
-			s.i++
-		default:
-			return
-		}
+	if s.i < len(s.b) && s.b[s.i] <= ' ' {
+		s.gap()
 	}
+}
+
+func (s *scanner) gap() {
+	start := s.i
+	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t' || s.b[s.i] == '\n' || s.b[s.i] == '\r') {
+		s.i++
+	}
+	s.gaps += s.i - start
 }
 
 func (s *scanner) value(depth int) *fault {
@@ -152,8 +188,7 @@ func (s *scanner) object(depth int) *fault {
 		s.i++
 		return nil
 	}
-	base := len(s.keys)
-	defer func() { s.keys = s.keys[:base] }()
+	base := s.keys               // a fault leaves the keys behind: nothing is read after it
 	var many map[string]struct{} // from manyKeys on, so that a huge object stays linear
 	for {
 		s.space()
@@ -166,7 +201,8 @@ func (s *scanner) object(depth int) *fault {
 			return f
 		}
 		if s.seen(base, key, &many) {
-			return &fault{what: "duplicate key " + strconv.Quote(clip(string(key))), at: start, path: "." + string(key)}
+			name := string(s.name(key))
+			return &fault{what: "duplicate key " + strconv.Quote(clip(name)), at: start, path: "." + name}
 		}
 		s.space()
 		if s.i >= len(s.b) || s.b[s.i] != ':' {
@@ -174,7 +210,7 @@ func (s *scanner) object(depth int) *fault {
 		}
 		s.i++
 		if f := s.value(depth + 1); f != nil {
-			f.path = "." + string(key) + f.path
+			f.path = "." + string(s.name(key)) + f.path
 			return f
 		}
 		s.space()
@@ -186,6 +222,7 @@ func (s *scanner) object(depth int) *fault {
 			s.i++
 		case '}':
 			s.i++
+			s.keys = base
 			return nil
 		default:
 			return s.fault("expected a comma or } in an object")
@@ -195,61 +232,60 @@ func (s *scanner) object(depth int) *fault {
 
 const manyKeys = 24
 
-// seen records key and reports whether its object had it before.
-func (s *scanner) seen(base int, key []byte, many *map[string]struct{}) bool {
+// seen records key and reports whether its object, whose keys begin at base, had
+// it before.
+func (s *scanner) seen(base int, key span, many *map[string]struct{}) bool {
+	name := s.name(key)
 	if *many != nil {
-		if _, ok := (*many)[string(key)]; ok {
+		if _, ok := (*many)[string(name)]; ok {
 			return true
 		}
-		(*many)[string(key)] = struct{}{}
+		(*many)[string(name)] = struct{}{}
 		return false
 	}
-	for _, k := range s.keys[base:] {
-		if bytes.Equal(k, key) {
+	for i := base; i < s.keys; i++ {
+		if k := s.keyAt(i); k.n == key.n && bytes.Equal(s.name(k), name) {
 			return true
 		}
 	}
-	s.keys = append(s.keys, key)
-	if len(s.keys)-base == manyKeys {
+	s.addKey(key)
+	if s.keys-base == manyKeys {
 		*many = make(map[string]struct{}, 2*manyKeys)
-		for _, k := range s.keys[base:] {
-			(*many)[string(k)] = struct{}{}
+		for i := base; i < s.keys; i++ {
+			(*many)[string(s.name(s.keyAt(i)))] = struct{}{}
 		}
 	}
 	return false
 }
 
 // key reads a key and unescapes it, so that "mod\u0065l" is "model".
-func (s *scanner) key() ([]byte, *fault) {
+func (s *scanner) key() (span, *fault) {
 	start, halves := s.i, len(s.halves)
 	raw, escaped, f := s.str()
 	if f != nil {
-		return nil, f
+		return span{}, f
 	}
 	if len(s.halves) > halves {
-		return nil, &fault{what: "a key with half a surrogate pair", at: start}
+		return span{}, &fault{what: "a key with half a surrogate pair", at: start}
 	}
 	if !escaped {
-		return raw, nil
+		return span{start + 1, len(raw)}, nil
 	}
-	var k string
-	if err := json.Unmarshal(s.b[start:s.i], &k); err != nil {
-		return nil, &fault{what: "a malformed key", at: start}
-	}
-	return []byte(k), nil
+	k := []byte(unescape(raw))
+	s.plain = append(s.plain, k)
+	return span{-len(s.plain), len(k)}, nil
 }
 
 // str reads a string and returns what is between its quotes, still escaped.
 func (s *scanner) str() (raw []byte, escaped bool, f *fault) {
 	s.i++
 	start := s.i
-	for s.i < len(s.b) {
-		if n := plainBytes(s.b[s.i:]); n > 0 {
-			s.i += n
-			continue
+	for {
+		s.i += plainBytes(s.b[s.i:])
+		if s.i >= len(s.b) {
+			return nil, false, s.fault("unexpected end of a string")
 		}
-		c := s.b[s.i]
-		switch {
+		switch c := s.b[s.i]; {
 		case c == '"':
 			raw = s.b[start:s.i]
 			s.i++
@@ -261,9 +297,8 @@ func (s *scanner) str() (raw []byte, escaped bool, f *fault) {
 			}
 		case c < 0x20:
 			return nil, false, s.fault("a control character inside a string")
-		case c < utf8.RuneSelf:
-			s.i++
-		default:
+		}
+		for s.i < len(s.b) && s.b[s.i] >= utf8.RuneSelf {
 			r, n := utf8.DecodeRune(s.b[s.i:])
 			if r == utf8.RuneError && n == 1 {
 				return nil, false, s.fault("a string that is not UTF-8")
@@ -271,7 +306,6 @@ func (s *scanner) str() (raw []byte, escaped bool, f *fault) {
 			s.i += n
 		}
 	}
-	return nil, false, s.fault("unexpected end of a string")
 }
 
 func (s *scanner) escape() *fault {
@@ -283,7 +317,7 @@ func (s *scanner) escape() *fault {
 		s.i += 2
 		return nil
 	case 'u':
-		u, ok := s.hex(s.i + 2)
+		u, ok := hex(s.b[s.i+2:])
 		if !ok {
 			return s.fault("a malformed \\u escape")
 		}
@@ -292,7 +326,7 @@ func (s *scanner) escape() *fault {
 			return nil
 		}
 		if u < 0xdc00 && s.i+1 < len(s.b) && s.b[s.i] == '\\' && s.b[s.i+1] == 'u' {
-			if low, ok := s.hex(s.i + 2); ok && low >= 0xdc00 && low <= 0xdfff {
+			if low, ok := hex(s.b[s.i+2:]); ok && low >= 0xdc00 && low <= 0xdfff {
 				s.i += 6
 				return nil
 			}
@@ -301,26 +335,6 @@ func (s *scanner) escape() *fault {
 		return nil
 	}
 	return s.fault("an unknown escape in a string")
-}
-
-func (s *scanner) hex(at int) (u rune, ok bool) {
-	if at+4 > len(s.b) {
-		return 0, false
-	}
-	for _, c := range s.b[at : at+4] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		u = u<<4 | rune(c)
-	}
-	return u, true
 }
 
 func (s *scanner) number() *fault {

@@ -19,7 +19,14 @@ func TestCheckRefusesWhatReadersDisagreeOn(t *testing.T) {
 	for i := range many {
 		many[i] = fmt.Sprintf(`"k%d":%d`, i, i)
 	}
+	few := strings.Join(many[:20], ",") // three objects of them are more than the scanner has room for at first
+	nested := func(inner, outer string) string {
+		return `{` + few + `,"x":{` + few + `,"y":{` + few + inner + `}` + outer + `}}`
+	}
 	tests := []struct{ in, param, says string }{
+		{nested(`,"k19":0`, ``), "x.y.k19", `duplicate key "k19"`},
+		{nested(``, `,"k3":0`), "x.k3", `duplicate key "k3"`},
+		{nested(``, `,"\u0079":0`), "x.y", `duplicate key "y"`},
 		{`{"model":"a","model":"b"}`, "model", `duplicate key "model"`},
 		{`{"model":"a","mod\u0065l":"b"}`, "model", `duplicate key "model"`},
 		{`{"tools":[{},{"table":{"name":"a","name":"b"}}]}`, "tools[1].table.name", `duplicate key "name"`},
@@ -52,7 +59,7 @@ func TestCheckRefusesWhatReadersDisagreeOn(t *testing.T) {
 			t.Errorf("check(%.40q): param %q, want %q", tt.in, e.Param, tt.param)
 		}
 	}
-	for _, ok := range []string{`{"a":{"k":1},"b":{"k":1},"c":[{"k":1},{"k":2}]}`, `"\ud83d\ude00"`, ` -0.5e+10 `, "\"\u2028\"", `{}`, `[]`} {
+	for _, ok := range []string{nested(``, ``), `{"a":{"k":1},"b":{"k":1},"c":[{"k":1},{"k":2}]}`, `"\ud83d\ude00"`, ` -0.5e+10 `, "\"\u2028\"", `{}`, `[]`} {
 		if got, err := check([]byte(ok)); err != nil || string(got) != ok {
 			t.Errorf("check(%q) = %q, %v", ok, got, err)
 		}

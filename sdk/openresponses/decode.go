@@ -24,21 +24,30 @@ var parsers fastjson.ParserPool
 type decoder struct {
 	client bool   // limits and required fields of the specification apply
 	slab   []byte // holds the raw values, one allocation for most documents
+
+	root    *fastjson.Value // what is read, where its JSON is at hand
+	rootRaw json.RawMessage
 }
 
 // raw copies the value's JSON. Call it before reading anything inside v.
 func (d *decoder) raw(v *fastjson.Value) json.RawMessage {
+	if v == d.root {
+		return d.rootRaw
+	}
 	start := len(d.slab)
 	d.slab = v.MarshalTo(d.slab)
 	return json.RawMessage(d.slab[start:len(d.slab):len(d.slab)])
 }
+
+// digits gives a number as it is written, until the next is read.
+func (d *decoder) digits(v *fastjson.Value) []byte { return v.MarshalTo(d.slab)[len(d.slab):] }
 
 func null(v *fastjson.Value) bool { return v == nil || v.Type() == fastjson.TypeNull }
 
 // text reads a string value that is known to be one.
 func (d *decoder) text(v *fastjson.Value) string {
 	b, _ := v.StringBytes()
-	return string(b)
+	return textOf(b)
 }
 
 // lax reads a string, and anything else as "".
@@ -101,8 +110,7 @@ func (d *decoder) integer(v *fastjson.Value, name string, low, high int64) (*int
 	if v.Type() != fastjson.TypeNumber {
 		return nil, wrongType(v, name, "a whole number")
 	}
-	var digits [24]byte
-	n, err := strconv.ParseInt(string(v.MarshalTo(digits[:0])), 10, 64)
+	n, err := strconv.ParseInt(string(d.digits(v)), 10, 64)
 	if err != nil {
 		return nil, invalid(name, "%s must be a whole number.", name)
 	}
@@ -130,7 +138,7 @@ func (d *decoder) number(v *fastjson.Value, name string) (*float64, error) {
 	if v.Type() != fastjson.TypeNumber {
 		return nil, wrongType(v, name, "a number")
 	}
-	f, err := strconv.ParseFloat(string(v.MarshalTo(nil)), 64)
+	f, err := strconv.ParseFloat(string(d.digits(v)), 64)
 	if err != nil || math.IsInf(f, 0) {
 		return nil, invalid(name, "%s is out of range.", name)
 	}

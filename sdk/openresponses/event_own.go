@@ -4,38 +4,38 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"strings"
 )
 
-// Almost every event that is read was written by AppendJSON in another process:
+// Almost everything that is read was written by AppendJSON in another process:
 // members in its order, nothing between them. own reads that form without a
 // document in between, which is most of what a short event costs; whatever is
 // written in any other way is left to the parser, and gives the same event or
 // the error that tells what is wrong with it.
 type own struct {
-	b     []byte // what is left to read
-	keep  []byte // holds at its end what b holds, for Raw; nil where none is kept
-	other bool   // it is written in another way
+	scanner
+	strict bool // what is read has not been checked: it must pass on the way
+	raws   bool // what is read keeps its JSON, a part of b
+	other  bool // it is written in another way
 }
 
-// event reads the whole of b.
-func (r *own) event() (e Event, ok bool) {
+// event reads the whole of b. It fills e in part where it reports false.
+func (r *own) event(e *Event) bool {
 	r.want(`{"type":`)
-	s, known := shapes[string(r.token())]
-	if !known {
-		return e, false
+	s := shapeOf(r.quoted())
+	if s == nil {
+		return false
 	}
 	e.Type = s.name
 	if s.terminal {
-		r.terminal(&e)
+		r.terminal(e)
 	} else {
-		r.members(&e, s)
+		r.members(e, s)
 	}
 	r.want("}")
-	return e, !r.other && len(r.b) == 0
+	return !r.other && r.i == len(r.b)
 }
 
-func (r *own) members(e *Event, s shape) {
+func (r *own) members(e *Event, s *shape) {
 	r.want(`,"output_index":`)
 	e.OutputIndex = r.index()
 	if s.content {
@@ -47,7 +47,8 @@ func (r *own) members(e *Event, s shape) {
 		e.SummaryIndex = r.index()
 	}
 	if s.item && r.is(`,"item":`) {
-		e.Item = r.item()
+		e.Item = new(Item)
+		r.item(e.Item)
 	}
 	if s.part && r.is(`,"part":`) {
 		e.Part = new(Part)
@@ -55,34 +56,32 @@ func (r *own) members(e *Event, s shape) {
 	}
 	if s.delta {
 		r.want(`,"delta":`)
-		e.Delta = r.str()
+		e.Delta = r.text()
 	}
 	if s.text != "" {
 		r.want(`,"`)
 		r.want(s.text)
 		r.want(`":`)
-		e.Text = r.str()
+		e.Text = r.text()
 	}
 	if r.is(`,"usage":`) { // an annotation is left to the parser
-		e.Usage = r.usage()
+		e.Usage = new(Usage)
+		r.usage(e.Usage)
 	}
 }
 
-func (r *own) item() *Item {
-	it := new(Item)
-	from := len(r.b)
+func (r *own) item(it *Item) {
+	from := r.i
 	r.fill(it)
 	it.Raw = r.raw(from)
-	return it
 }
 
-// raw gives what was read since from bytes were left.
+// raw gives what was read since from.
 func (r *own) raw(from int) json.RawMessage {
-	if r.keep == nil || r.other {
+	if !r.raws || r.other {
 		return nil
 	}
-	to := len(r.keep) - len(r.b)
-	return r.keep[len(r.keep)-from : to : to]
+	return r.b[from:r.i:r.i]
 }
 
 func (r *own) fill(it *Item) {
@@ -91,25 +90,29 @@ func (r *own) fill(it *Item) {
 	it.ID = r.opt(`,"id":`)
 	switch it.Type {
 	case TypeMessage:
-		it.Status = r.name(`,"status":`)
-		it.Role = r.name(`,"role":`)
-		it.Phase = r.name(`,"phase":`)
+		it.Status = r.optWord(`,"status":`)
+		it.Role = r.optWord(`,"role":`)
+		it.Phase = r.optWord(`,"phase":`)
 		r.want(`,"content":`)
 		it.Content = r.parts()
 		r.want("}")
 		return
 	case TypeFunctionCall:
 		r.want(`,"call_id":`)
-		it.CallID = r.str()
+		it.CallID = r.text()
 		r.want(`,"name":`)
-		it.Name = r.str()
+		it.Name = r.text()
 		r.want(`,"arguments":`)
-		it.Arguments = r.str()
+		it.Arguments = r.text()
 	case TypeFunctionCallOutput:
 		r.want(`,"call_id":`)
-		it.CallID = r.str()
+		it.CallID = r.text()
 		r.want(`,"output":`)
-		it.Output.Text = r.str() // parts are left to the parser
+		if r.next() == '[' {
+			it.Output.Parts = r.parts()
+		} else {
+			it.Output.Text = r.text()
+		}
 	case TypeReasoning:
 		r.want(`,"summary":`)
 		it.Summary = r.parts()
@@ -118,9 +121,9 @@ func (r *own) fill(it *Item) {
 		}
 		it.EncryptedContent = r.opt(`,"encrypted_content":`)
 	default:
-		r.other = true
+		r.fail()
 	}
-	it.Status = r.name(`,"status":`)
+	it.Status = r.optWord(`,"status":`)
 	r.want("}")
 }
 
@@ -138,28 +141,32 @@ func (r *own) parts() []Part {
 }
 
 func (r *own) part(p *Part) {
-	from := len(r.b)
+	from := r.i
 	r.want(`{"type":`)
 	switch p.Type = r.word(); p.Type {
 	case PartRefusal:
 		r.want(`,"refusal":`)
-		p.Refusal = r.str()
+		p.Refusal = r.text()
 	case PartOutputText:
 		r.want(`,"text":`)
-		p.Text = r.str()
+		p.Text = r.text()
 		r.want(`,"annotations":[]`)
 	case PartInputText, PartReasoning, PartSummaryText:
 		r.want(`,"text":`)
-		p.Text = r.str()
+		p.Text = r.text()
 	default:
-		r.other = true
+		r.fail()
 	}
 	r.want("}")
 	p.Raw = r.raw(from)
 }
 
 func (r *own) terminal(e *Event) {
-	t := new(Terminal)
+	end := new(struct { // most have both
+		terminal Terminal
+		usage    Usage
+	})
+	t := &end.terminal
 	e.Terminal = t
 	r.want(`,"response":{"status":`)
 	t.Status = r.word()
@@ -168,44 +175,43 @@ func (r *own) terminal(e *Event) {
 		r.want("}")
 	}
 	t.Model = r.opt(`,"model":`)
-	t.Tier = r.opt(`,"service_tier":`)
+	t.Tier = r.optWord(`,"service_tier":`)
 	if r.is(`,"usage":`) {
-		e.Usage = r.usage()
+		e.Usage = &end.usage
+		r.usage(e.Usage)
 	}
 	r.want("}")
 }
 
-func (r *own) usage() *Usage {
-	u := new(Usage)
+func (r *own) usage(u *Usage) {
 	r.want(`{"input_tokens":`)
-	input := r.number()
+	input := r.whole()
 	r.want(`,"input_tokens_details":{"cached_tokens":`)
-	u.CacheRead = r.number()
+	u.CacheRead = r.whole()
 	if r.is(`,"cache_write_tokens":`) {
-		u.CacheWrite = r.number()
+		u.CacheWrite = r.whole()
 	}
 	if r.is(`,"cache_write_1h_tokens":`) {
-		u.CacheWrite1h = r.number()
+		u.CacheWrite1h = r.whole()
 	}
 	r.want(`},"output_tokens":`)
-	output := r.number()
+	output := r.whole()
 	r.want(`,"output_tokens_details":{"reasoning_tokens":`)
-	u.Reasoning = r.number()
+	u.Reasoning = r.whole()
 	r.want(`},"total_tokens":`)
-	r.number()
+	r.whole()
 	u.Estimated = r.is(`,"estimated":true`)
 	r.want("}")
 	u.Input = max(0, input-u.CacheRead-u.CacheWrite-u.CacheWrite1h)
 	u.Output = max(0, output-u.Reasoning)
-	return u
 }
 
 // is passes over s if it comes next.
 func (r *own) is(s string) bool {
-	if len(r.b) < len(s) || string(r.b[:len(s)]) != s {
+	if len(r.b)-r.i < len(s) || string(r.b[r.i:r.i+len(s)]) != s {
 		return false
 	}
-	r.b = r.b[len(s):]
+	r.i += len(s)
 	return true
 }
 
@@ -216,104 +222,123 @@ func (r *own) want(s string) {
 }
 
 // fail leaves nothing to read.
-func (r *own) fail() { r.other, r.b = true, nil }
+func (r *own) fail() { r.other, r.i = true, len(r.b) }
 
-// token reads a string without escapes, in place.
-func (r *own) token() []byte {
-	if len(r.b) == 0 || r.b[0] != '"' {
-		r.fail()
-		return nil
+// next is the byte that comes next, 0 at the end.
+func (r *own) next() byte {
+	if r.i < len(r.b) {
+		return r.b[r.i]
 	}
-	n := bytes.IndexByte(r.b[1:], '"')
-	if n < 0 || bytes.IndexByte(r.b[1:1+n], '\\') >= 0 {
-		r.fail()
-		return nil
-	}
-	s := r.b[1 : 1+n]
-	r.b = r.b[n+2:]
-	return s
+	return 0
 }
 
-// str reads a string into memory of its own.
-func (r *own) str() string {
-	if len(r.b) == 0 || r.b[0] != '"' {
+// quoted passes over a string without a quote in it, and gives it as it is
+// written, which is what it says if it is one of ours.
+func (r *own) quoted() []byte {
+	if r.next() != '"' {
+		r.fail()
+		return nil
+	}
+	b := r.b[r.i+1:]
+	n := bytes.IndexByte(b, '"')
+	if n < 0 {
+		r.fail()
+		return nil
+	}
+	r.i += n + 2
+	return b[:n]
+}
+
+// text reads a string into memory of its own.
+func (r *own) text() string {
+	if r.next() != '"' {
 		r.fail()
 		return ""
 	}
-	b := r.b[1:]
+	if r.strict {
+		return r.checked()
+	}
+	b := r.b[r.i+1:]
 	n := bytes.IndexByte(b, '"')
 	if n < 0 {
 		r.fail()
 		return ""
 	}
-	if at := bytes.IndexByte(b[:n], '\\'); at >= 0 {
-		return r.escaped(b, at)
+	if bytes.IndexByte(b[:n], '\\') >= 0 {
+		return r.escaped()
 	}
-	r.b = b[n+1:]
+	r.i += n + 2
 	return string(b[:n])
 }
 
-// escaped reads the string that b begins, whose first escape is at at. Numbered
-// characters are left to the parser.
-func (r *own) escaped(b []byte, at int) string {
-	whole := scanner{b: b, i: -1} // as if on the quote before b
-	if !whole.skipString() {
+// checked is text for what has not been checked.
+func (r *own) checked() string {
+	halves := len(r.halves)
+	raw, escaped, f := r.str()
+	switch {
+	case f != nil || len(r.halves) > halves:
+		r.fail()
+		return ""
+	case escaped:
+		return unescape(raw)
+	}
+	return string(raw)
+}
+
+// escaped reads a string with escapes. Those that are not of a letter are left to
+// the parser.
+func (r *own) escaped() string {
+	start := r.i + 1
+	if !r.skipString() {
 		r.fail()
 		return ""
 	}
-	text := b[:whole.i-1]
-	var out strings.Builder
-	out.Grow(len(text))
-	for ; at >= 0; at = bytes.IndexByte(text, '\\') {
-		c := unescaped[text[at+1]] // a backslash is never the last
-		if c == 0 {
+	raw := r.b[start : r.i-1]
+	for rest := raw; ; {
+		at := bytes.IndexByte(rest, '\\')
+		if at < 0 {
+			return unescape(raw)
+		}
+		if unescaped[rest[at+1]] == 0 { // a backslash is never the last
 			r.fail()
 			return ""
 		}
-		out.Write(text[:at])
-		out.WriteByte(c)
-		text = text[at+2:]
+		rest = rest[at+2:]
 	}
-	out.Write(text)
-	r.b = b[whole.i:]
-	return out.String()
 }
-
-// unescaped is what a letter stands for behind a backslash.
-var unescaped = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
 // opt reads a member that may be absent.
 func (r *own) opt(key string) string {
 	if r.is(key) {
-		return r.str()
+		return r.text()
 	}
 	return ""
 }
 
-// name is opt for a word.
-func (r *own) name(key string) string {
+// optWord is opt for a word.
+func (r *own) optWord(key string) string {
 	if r.is(key) {
 		return r.word()
 	}
 	return ""
 }
 
-// word reads a string that is likely one of a few, without memory for those.
+// word reads a string that is likely one of a few, without memory for those, and
+// plain letters.
 func (r *own) word() string {
-	b := r.token()
-	for _, w := range words {
-		if string(b) == w {
-			return w
-		}
+	b := r.quoted()
+	if w, ok := known(b); ok {
+		return w
+	}
+	if plainBytes(b) < len(b) {
+		r.fail()
+		return ""
 	}
 	return string(b)
 }
 
-var words = []string{TypeMessage, PartInputText, "user", StatusCompleted, StatusInProgress, "assistant", PartOutputText, TypeFunctionCall, TypeFunctionCallOutput, TypeReasoning, StatusIncomplete,
-	PartReasoning, PartSummaryText, PartRefusal, "max_output_tokens"}
-
 func (r *own) index() int {
-	n := r.number()
+	n := r.whole()
 	if n > math.MaxInt32 {
 		r.fail()
 		return 0
@@ -321,16 +346,16 @@ func (r *own) index() int {
 	return int(n)
 }
 
-// number reads a whole number of at most 18 digits that is not negative.
-func (r *own) number() (n int64) {
-	i := 0
-	for ; i < len(r.b) && r.b[i] >= '0' && r.b[i] <= '9' && i < 18; i++ {
-		n = 10*n + int64(r.b[i]-'0')
+// whole reads a whole number of at most 18 digits that is not negative.
+func (r *own) whole() (n int64) {
+	b, i := r.b[r.i:], 0
+	for ; i < len(b) && b[i] >= '0' && b[i] <= '9' && i < 18; i++ {
+		n = 10*n + int64(b[i]-'0')
 	}
-	if i == 0 || i > 1 && r.b[0] == '0' {
+	if i == 0 || i > 1 && b[0] == '0' {
 		r.fail()
 		return 0
 	}
-	r.b = r.b[i:] // a nineteenth digit is not what follows
+	r.i += i // a nineteenth digit is not what follows
 	return n
 }

@@ -14,10 +14,12 @@ type shape struct {
 	name                                                      string
 	content, summary, item, part, delta, annotation, terminal bool
 	text                                                      string // name of the member with the whole text
+	head                                                      string // how its JSON begins
 }
 
-// shapes has every event type that a translator emits.
-var shapes = byName([]shape{
+// shapes has every event type that a translator emits, by the length of its name:
+// no more than four are of one length.
+var shapes = byLength([]shape{
 	{name: EventItemAdded, item: true},
 	{name: EventItemDone, item: true},
 	{name: EventPartAdded, content: true, part: true},
@@ -40,21 +42,40 @@ var shapes = byName([]shape{
 	{name: EventFailed, terminal: true},
 })
 
-func byName(all []shape) map[string]shape {
-	m := make(map[string]shape, len(all))
-	for _, s := range all {
-		m[s.name] = s
+func byLength(all []shape) (by [64][]*shape) {
+	for i := range all {
+		s := &all[i]
+		s.head = `{"type":"` + s.name + `"`
+		by[len(s.name)] = append(by[len(s.name)], s)
 	}
-	return m
+	return by
+}
+
+// shapeOf gives the shape of an event type, nil if there is none.
+func shapeOf[T string | []byte](typ T) *shape {
+	if len(typ) < len(shapes) {
+		for _, s := range shapes[len(typ)] {
+			if s.name == string(typ) {
+				return s
+			}
+		}
+	}
+	return nil
 }
 
 // AppendJSON appends the event in the form used between translators and core:
 // the specification's member names; a terminal event as {"type","response":
 // {"status","incomplete_details","error","model","service_tier","usage"}}.
 func (e *Event) AppendJSON(dst []byte) []byte {
-	s := shapes[e.Type]
-	o := open(dst)
-	o.str("type", e.Type)
+	s := shapeOf(e.Type)
+	var o object
+	if s != nil {
+		o = object{b: append(dst, s.head...), wrote: true}
+	} else {
+		s = &shape{}
+		o = open(dst)
+		o.str("type", e.Type)
+	}
 	if s.terminal {
 		e.appendTerminal(&o)
 		return o.close()
@@ -123,9 +144,9 @@ func (e *Event) appendTerminal(o *object) {
 // not know. Items and parts keep a Raw only when they have such members, so an
 // event is the same whether or not it crossed a process border. An event type
 // outside the list of this package is an error.
-func ParseEvent(b []byte) (Event, error) {
-	r := own{b: b}
-	if e, ok := r.event(); ok {
+func ParseEvent(b []byte) (e Event, err error) {
+	r := own{scanner: scanner{b: b}}
+	if r.event(&e) {
 		return e, nil
 	}
 	return parseEvent(b)
@@ -149,8 +170,8 @@ func parseEvent(b []byte) (Event, error) {
 
 func (d *decoder) event(v *fastjson.Value, e *Event) (err error) {
 	typ := v.GetStringBytes("type")
-	s, ok := shapes[string(typ)]
-	if !ok {
+	s := shapeOf(typ)
+	if s == nil {
 		e.Type = string(typ)
 		return fmt.Errorf("unknown type")
 	}

@@ -1,7 +1,6 @@
 package openresponses
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/valyala/fastjson"
@@ -13,7 +12,12 @@ func (o *object) metadata(m map[string]string) {
 	}
 	o.key("metadata")
 	in := open(o.b)
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	keys := make([]string, 0, maxMetadata)
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
 		in.other(k)
 		in.b = appendString(in.b, m[k])
 	}
@@ -139,6 +143,6 @@ func checked(b []byte, read func(*decoder, *fastjson.Value) error) error {
 		return err
 	}
 	return parse(b, func(v *fastjson.Value) error {
-		return read(&decoder{client: true}, v)
+		return read(&decoder{client: true, slab: make([]byte, 0, len(b))}, v)
 	})
 }

@@ -24,10 +24,16 @@ func (s OpaqueState) String() string {
 
 // opaqueName keeps the dots of a name from being read as separators.
 func opaqueName(s string) string {
+	if !strings.ContainsAny(s, "%.") {
+		return s
+	}
 	return strings.NewReplacer("%", "%25", ".", "%2E").Replace(s)
 }
 
 func unopaqueName(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
 	return strings.NewReplacer("%2E", ".", "%25", "%").Replace(s)
 }
 

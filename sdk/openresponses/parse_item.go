@@ -16,7 +16,7 @@ func ParseItem(raw []byte) (Item, error) {
 	}
 	var it Item
 	err = parse(raw, func(v *fastjson.Value) (err error) {
-		d := decoder{client: true}
+		d := decoder{client: true, slab: make([]byte, 0, len(raw))}
 		it, err = d.item(v)
 		return err
 	})
@@ -176,18 +176,16 @@ func (d *decoder) parts(v *fastjson.Value, name string, parent json.RawMessage) 
 		return nil, err
 	}
 	parts := make([]Part, len(a))
-	var raws []json.RawMessage
-	if parent != nil {
-		raws = elements(member(parent, name))
-	}
+	raws := scanner{b: member(parent, name)}
+	raws.enter('[')
 	for i, v := range a {
 		if v.Type() != fastjson.TypeObject {
 			return nil, wrongType(v, at(name, i), "an object")
 		}
-		if i < len(raws) {
-			parts[i].Raw = raws[i]
-		} else if parts[i].Raw, err = d.rawIfUnknown(v, partMembers); err != nil {
-			return nil, err
+		if parts[i].Raw = raws.element(); parts[i].Raw == nil {
+			if parts[i].Raw, err = d.rawIfUnknown(v, partMembers); err != nil {
+				return nil, err
+			}
 		}
 		if err := d.part(v, &parts[i]); err != nil {
 			return nil, within(err, at(name, i))

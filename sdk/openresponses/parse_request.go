@@ -48,19 +48,17 @@ func ParseRequest(body []byte) (*Request, error) { return parseRequest(body, tru
 func ReadRequest(body []byte) (*Request, error) { return parseRequest(body, false) }
 
 func parseRequest(body []byte, client bool) (*Request, error) {
+	if !client {
+		if r, ok := ownRequest(body); ok {
+			return r, nil
+		}
+	}
 	body, err := check(body)
 	if err != nil {
 		return nil, err
 	}
 	r := new(Request)
-	done := false
-	if !client {
-		done, err = new(decoder).ours(body, r)
-	}
-	if !done {
-		err = readRequest(body, client, r)
-	}
-	if err != nil {
+	if err := readRequest(body, client, r); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -102,7 +100,7 @@ func (d *decoder) request(v *fastjson.Value, r *Request) error {
 		if err != nil {
 			return
 		}
-		err = d.member(string(key), v, r)
+		err = d.member(textOf(key), v, r)
 	})
 	return err
 }

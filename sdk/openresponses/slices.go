@@ -24,7 +24,7 @@ func member(object []byte, name string) json.RawMessage {
 		if !s.skip() {
 			return nil
 		}
-		if string(key) == name {
+		if string(s.name(key)) == name {
 			return s.b[start:s.i:s.i]
 		}
 		if !s.enter(',') {
@@ -41,15 +41,25 @@ func elements(array []byte) []json.RawMessage {
 		return nil
 	}
 	var list []json.RawMessage
-	for s.i < len(s.b) && s.b[s.i] != ']' {
-		start := s.i
-		if !s.skip() {
-			return nil
-		}
-		list = append(list, s.b[start:s.i:s.i])
-		s.enter(',')
+	for e := s.element(); e != nil; e = s.element() {
+		list = append(list, e)
 	}
 	return list
+}
+
+// element returns the next element of an array that was entered, nil if there is
+// none.
+func (s *scanner) element() json.RawMessage {
+	if s.i >= len(s.b) || s.b[s.i] == ']' {
+		return nil
+	}
+	start := s.i
+	if !s.skip() {
+		return nil
+	}
+	e := s.b[start:s.i:s.i]
+	s.enter(',')
+	return e
 }
 
 // enter passes over the mark c and the space around it.

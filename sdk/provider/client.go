@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
+	"github.com/sallyport-gateway/sallyport/sdk/socket"
 )
 
 // ClientConfig says how the gateway reaches the translator of one plugin
@@ -108,7 +109,7 @@ func (c *Client) Begin(ctx context.Context, t Turn) (Exchange, error) {
 		return nil, c.explain(ctx, err)
 	}
 	ex := &exchange{op: t.Op, up: up.Upstream}
-	hold(ex, &ex.held, c, cc, begun)
+	ex.hold(c, cc, begun)
 	switch {
 	case t.Op == Embed && up.Embeds:
 		return &embedExchange{ex}, nil
@@ -177,7 +178,7 @@ func (c *Client) closeAll() {
 	c.closed = true
 	c.cancel()
 	for _, cc := range c.idle {
-		cc.c.Close()
+		cc.close()
 	}
 	c.idle = nil
 	for cc := range c.used {
@@ -206,7 +207,7 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 		c.used[cc] = struct{}{}
 		c.watchLocked()
 		c.mu.Unlock()
-		if !readable(cc.c) { // at rest a connection has nothing to read but its end
+		if socket.Quiet(cc.c) { // at rest a connection has nothing to read but its end
 			return cc, nil
 		}
 		c.release(cc, false)
@@ -218,12 +219,25 @@ func (c *Client) conn(ctx context.Context) (*clientConn, error) {
 func (c *Client) release(cc *clientConn, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.used, cc)
 	if again && !cc.stuck.Load() {
+		cc.texts.reset()
 		c.keepLocked(cc)
 	} else {
-		cc.c.Close()
+		cc.close()
 	}
+	c.unusedLocked(cc)
+}
+
+// forgotten is release for a connection whose lease was lost.
+func (c *Client) forgotten(cc *clientConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cc.c.Close()
+	c.unusedLocked(cc)
+}
+
+func (c *Client) unusedLocked(cc *clientConn) {
+	delete(c.used, cc)
 	if len(c.used) == 0 && c.empty != nil {
 		close(c.empty)
 		c.empty = nil
@@ -234,7 +248,7 @@ func (c *Client) release(cc *clientConn, again bool) {
 // are kept.
 func (c *Client) keepLocked(cc *clientConn) {
 	if c.closed || len(c.idle) >= c.cfg.MaxIdle {
-		cc.c.Close()
+		cc.close()
 		return
 	}
 	c.idle = append(c.idle, cc)

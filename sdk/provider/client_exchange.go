@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
@@ -30,6 +31,10 @@ type clientConn struct {
 	in  *frameWriter // what is to be written for the client; nil before the first dialogue
 	put []byte       // an event being sent
 	got []byte       // several frames for the client, put together
+
+	texts texts  // of the exchange or dialogue
+	cut   func() // interrupt; made once
+	lease *lease // nil while it is lent, and before it was for the first time
 }
 
 func newClientConn(c net.Conn) *clientConn {
@@ -37,7 +42,17 @@ func newClientConn(c net.Conn) *clientConn {
 		u.SetWriteBuffer(4 * writeBuffer) // some systems hold less than one; where this fails, the other end reads
 	}
 	c = socket.Direct(c)
-	return &clientConn{c: c, r: newFrameReader(c), out: make([]byte, 0, writeBuffer)}
+	cc := &clientConn{c: c, r: newFrameReader(c), out: make([]byte, 0, writeBuffer)}
+	cc.cut = cc.interrupt
+	return cc
+}
+
+// close closes a connection that nobody uses any more.
+func (cc *clientConn) close() {
+	cc.c.Close()
+	if cc.lease != nil {
+		cc.lease.end.Stop() // which would keep it for ever
+	}
 }
 
 // interrupt makes every read and write fail, now and later.
@@ -66,7 +81,7 @@ func (cc *clientConn) ask(ctx context.Context, b, rest []byte, want frameType) (
 		return nil, true, apierror.New(apierror.TooLarge, "The request is too large for a translator: %d bytes, at most %d.", n, MaxFrame)
 	}
 	binary.BigEndian.PutUint32(b, uint32(n))
-	stop := context.AfterFunc(ctx, cc.interrupt)
+	stop := context.AfterFunc(ctx, cc.cut)
 	cc.plugin.Add(1)
 	payload, err = cc.answer(b, rest, want)
 	cc.plugin.Add(1)
@@ -156,14 +171,14 @@ func (e *exchange) Decode(ctx context.Context, r Reply) iter.Seq2[openresponses.
 
 // Pull implements Puller.
 func (e *exchange) Pull(ctx context.Context, r Reply) (next func() (openresponses.Event, error, bool), stop func()) {
-	p := &pulling{decoding: decoding{e: e, ctx: ctx, r: r}}
+	p := new(pulling)
+	p.e, p.ctx, p.r = e, ctx, r
 	return p.next, p.stop
 }
 
 // pulling is the decoding of a reply, event by event.
 type pulling struct {
 	decoding
-	told texts
 	last bool // the terminal event was given
 	over bool
 }
@@ -200,7 +215,7 @@ func (p *pulling) step() (ev openresponses.Event, err error) {
 	if t != frameEvent || len(payload) == 0 {
 		return ev, p.e.client.explain(p.ctx, unexpected(t, "among events"))
 	}
-	if ev, err = p.told.parseEvent(payload); err != nil {
+	if ev, err = p.cc.texts.parseEvent(payload); err != nil {
 		return ev, p.e.client.explain(p.ctx, err)
 	}
 	ev.More = p.cc.r.follows(frameEvent)
@@ -254,9 +269,11 @@ type decoding struct {
 	ctx   context.Context
 	r     Reply
 	cc    *clientConn // nil before begin
-	pump  *pump
+	pump  pump
 	unask func() bool // gives the end of ctx back
 	ended bool        // by DONE or ERR
+
+	readsWhole atomic.Bool // the body is being read before anything is sent
 }
 
 // begin sends the reply, or begins to.
@@ -264,9 +281,18 @@ func (d *decoding) begin() error {
 	if d.cc = d.e.take(); d.cc == nil {
 		return apierror.Wrap(apierror.Internal, errors.New("exchange used twice, or closed"), "The gateway met an internal error.")
 	}
-	d.unask = context.AfterFunc(d.ctx, d.cc.interrupt)
-	d.pump = d.e.startPump(d.ctx, d.cc, d.r)
+	d.readsWhole.Store(d.isWhole())
+	d.unask = context.AfterFunc(d.ctx, d.giveUp)
+	d.startPump()
 	return nil
+}
+
+// giveUp is called when ctx ends.
+func (d *decoding) giveUp() {
+	d.cc.interrupt()
+	if d.readsWhole.Load() {
+		d.r.Body.(io.Closer).Close()
+	}
 }
 
 // frame reads the next frame with a result. The error is io.EOF at DONE, and
@@ -305,7 +331,8 @@ func (d *decoding) end(err error) {
 
 // one reads the one result of an exchange and the end behind it.
 func (e *exchange) one(ctx context.Context, r Reply, take func(frameType, []byte) error) (err error) {
-	d := decoding{e: e, ctx: ctx, r: r}
+	d := new(decoding)
+	d.e, d.ctx, d.r = e, ctx, r
 	defer func() { d.end(err) }()
 	if err := d.begin(); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -191,13 +192,33 @@ func TestExchangeNotDecodedIsClosed(t *testing.T) {
 	if _, _, err := collect(t.Context(), ex, nil); !apierror.Is(err, apierror.Internal) {
 		t.Errorf("Decode after Close: %v, want %s", err, apierror.Internal)
 	}
-	func() { begin(t, c, Turn{Op: Generate, Request: request("x")}) }()
-	for c.InFlight() != 0 { // forgotten: the collector finds it
-		runtime.GC()
-		time.Sleep(time.Millisecond)
+	for _, body := range []string{"a\n", "b\n"} { // the second time on a connection that has served another
+		func() { begin(t, c, Turn{Op: Generate, Request: request("x")}) }()
+		for c.InFlight() != 0 { // forgotten: the collector finds it
+			runtime.GC()
+			time.Sleep(time.Millisecond)
+		}
+		if _, _, err := collect(t.Context(), begin(t, c, Turn{Op: Generate, Request: request("x")}), strings.NewReader(body)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := c.Drain(t.Context()); err != nil {
 		t.Errorf("Drain: %v", err)
+	}
+}
+
+// What finds a forgotten exchange does not itself keep a connection that is closed.
+func TestClosedConnectionsAreCollected(t *testing.T) {
+	t.Parallel()
+	c := loopback(t, lines{})
+	if _, _, err := collect(t.Context(), begin(t, c, Turn{Op: Generate, Request: request("x")}), strings.NewReader("a\n")); err != nil {
+		t.Fatal(err)
+	}
+	kept := weak.Make(c.idle[0])
+	c.Close()
+	for kept.Value() != nil {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -31,7 +31,7 @@ func (c *Client) Accept(ctx context.Context, r ClientRequest) (Dialogue, error) 
 		return nil, c.explain(ctx, err)
 	}
 	d := &dialogue{asked: h.Asked, short: h.Short}
-	hold(d, &d.held, c, cc, begun)
+	d.hold(c, cc, begun)
 	switch {
 	case h.Op == Embed && h.Embeds:
 		return &embedDialogue{d}, nil
@@ -79,17 +79,11 @@ func (d *dialogue) Asked() Asked { return d.asked }
 // buffer needs none. Each write to w holds one or several of the plugin's.
 func (d *dialogue) Write(ctx context.Context, events iter.Seq2[openresponses.Event, error], w io.Writer) error {
 	return d.run(ctx, w, func(in *inward) error {
-		ended := false
-		for ev, err := range events {
-			if err != nil {
-				return in.fail(err)
-			}
-			ended = ended || ev.IsTerminal()
-			if err := in.event(&ev, d.asked.Stream && !ev.More && !ended); err != nil || in.back.over.Load() {
-				return err
-			}
-		}
-		if !ended {
+		events(in.take)
+		switch {
+		case in.left:
+			return in.leftWith
+		case !in.terminal:
 			return in.fail(apierror.New(apierror.UpstreamFailed, "The reply stopped before its end; try again."))
 		}
 		return in.last(frameInEnd)
@@ -128,15 +122,15 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 	}
 	again := false // set when the connection has come to rest
 	defer func() { d.client.release(cc, again) }()
-	stop := context.AfterFunc(ctx, cc.interrupt)
+	stop := context.AfterFunc(ctx, cc.cut)
 	defer stop()
 
-	back := &backward{cc: cc, w: w, done: make(chan struct{})}
-	in := newInward(cc, d.asked.Stream)
+	in := newInward(cc, w, d.asked.Stream)
+	back := &in.back
 	if d.short {
-		in.texts = new(texts)
+		in.texts = &cc.texts
 	}
-	if in.back = back; d.asked.Stream {
+	if in.stream {
 		in.read()
 	}
 	defer func() {
@@ -184,14 +178,19 @@ func (d *dialogue) run(ctx context.Context, w io.Writer, send func(*inward) erro
 // inward sends the plugin what it is to write for the client.
 type inward struct {
 	cc      *clientConn
-	back    *backward
+	back    backward
+	stream  bool
 	reading bool   // back runs in a goroutine
 	ended   bool   // the last frame was sent
 	failed  error  // what the plugin was told instead of more events
 	texts   *texts // nil when the plugin wants them all
+
+	terminal bool  // the terminal event was sent
+	left     bool  // take wants no more events
+	leftWith error // what came of that
 }
 
-func newInward(cc *clientConn, stream bool) *inward {
+func newInward(cc *clientConn, w io.Writer, stream bool) *inward {
 	if cc.in == nil {
 		cc.in = &frameWriter{w: cc.c, buf: cc.out[:0]}
 	}
@@ -199,13 +198,32 @@ func newInward(cc *clientConn, stream bool) *inward {
 	if stream {
 		cc.in.delay = flushDelay
 	}
-	return &inward{cc: cc}
+	return &inward{cc: cc, back: backward{cc: cc, w: w}, stream: stream}
 }
 
 // read begins to read what the plugin writes.
 func (in *inward) read() {
 	in.reading = true
-	go in.back.run()
+	in.back.done = make(chan struct{})
+	go func() {
+		defer close(in.back.done)
+		in.back.run()
+	}()
+}
+
+// take sends what an iterator gives, and reports whether it wants more.
+func (in *inward) take(ev openresponses.Event, err error) bool {
+	switch {
+	case in.left:
+		return false
+	case err != nil:
+		in.leftWith = in.fail(err)
+	default:
+		in.terminal = in.terminal || ev.IsTerminal()
+		in.leftWith = in.event(&ev, in.stream && !ev.More && !in.terminal)
+	}
+	in.left = err != nil || in.leftWith != nil || in.back.over.Load()
+	return !in.left
 }
 
 // event sends an event, at once or with those behind it.
@@ -254,14 +272,13 @@ type backward struct {
 	w    io.Writer
 	over atomic.Bool // nothing more will be written
 
-	done   chan struct{}
-	ended  bool  // by DONE or ERR; this and the next two are valid after done
-	err    error // what the plugin said, or what happened to the connection
-	failed error // of w
+	done   chan struct{} // closed at the end, where run has a goroutine of its own
+	ended  bool          // by DONE or ERR; this and the next two are valid after the end
+	err    error         // what the plugin said, or what happened to the connection
+	failed error         // of w
 }
 
 func (b *backward) run() {
-	defer close(b.done)
 	defer b.over.Store(true)
 	for {
 		t, n, err := b.cc.r.head()

@@ -9,30 +9,40 @@ import (
 // held is the connection of an exchange or of a dialogue, from its beginning
 // until it is used, which it is once, or given up.
 type held struct {
-	client  *Client
-	begun   time.Time
-	cleanup runtime.Cleanup
+	client *Client
+	begun  time.Time
 
-	mu sync.Mutex
-	cc *clientConn // nil once used or closed
+	mu    sync.Mutex
+	lease *lease // nil once used or closed
 }
 
-// hold gives h, which is a part of owner, the connection. An owner that is
-// forgotten gives it up when the garbage collector finds it.
-func hold[T any](owner *T, h *held, c *Client, cc *clientConn, begun time.Time) {
-	h.client, h.cc, h.begun = c, cc, begun
-	h.cleanup = runtime.AddCleanup(owner, func(cc *clientConn) { c.release(cc, false) }, cc)
+// lease is the right to use a connection. A connection has one, and while that is
+// lent nobody else points to it: when its holder is forgotten the garbage
+// collector finds it, and gives the connection up.
+type lease struct {
+	cc  *clientConn
+	end runtime.Cleanup
+}
+
+// hold lends h the connection.
+func (h *held) hold(c *Client, cc *clientConn, begun time.Time) {
+	h.client, h.begun = c, begun
+	if cc.lease == nil {
+		cc.lease = &lease{cc: cc}
+		cc.lease.end = runtime.AddCleanup(cc.lease, c.forgotten, cc)
+	}
+	h.lease, cc.lease = cc.lease, nil
 }
 
 // take hands out the connection, once.
 func (h *held) take() *clientConn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	cc := h.cc
-	h.cc = nil
-	if cc != nil {
-		h.cleanup.Stop()
+	if h.lease == nil {
+		return nil
 	}
+	cc := h.lease.cc
+	cc.lease, h.lease = h.lease, nil
 	return cc
 }
 

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"context"
 	"encoding/binary"
 	"io"
 	"strings"
@@ -20,35 +19,39 @@ type pump struct {
 	rest bool // the plugin was told the end of the body; valid after done
 }
 
-// startPump begins to send r. A body that is whole JSON and fits into a buffer is
-// sent when startPump returns: it takes no goroutine, done is nil, and the write
-// waits for nobody, since a connection at rest holds more than a buffer. The end
-// of ctx ends the reading of such a body by closing it.
-func (e *exchange) startPump(ctx context.Context, cc *clientConn, r Reply) *pump {
-	b := appendUpHead(appendHeader(cc.out[:0], frameUpHead, 0), r.Status, r.Header)
+// startPump begins to send the reply. A body that is whole JSON and fits into a
+// buffer is sent when startPump returns: it takes no goroutine, done is nil, and
+// the write waits for nobody, since a connection at rest holds more than a buffer.
+func (d *decoding) startPump() {
+	r, p := &d.r, &d.pump
+	b := appendUpHead(appendHeader(d.cc.out[:0], frameUpHead, 0), r.Status, r.Header)
 	binary.BigEndian.PutUint32(b, uint32(len(b)-frameHeader))
 	if cap(b)-len(b) < writeBuffer/2 { // unusually long headers
 		b = append(make([]byte, 0, len(b)+writeBuffer), b...)
 	}
-	p := &pump{cc: cc, b: b}
-	closer, closes := r.Body.(io.Closer)
+	p.cc, p.b = d.cc, b
 	switch {
 	case r.Body == nil:
 		p.b = appendHeader(p.b, frameUpEOF, 0)
 		p.rest = p.write(0)
-		return p
-	case closes && e.up != nil && !e.up.Stream && strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
-		stop := context.AfterFunc(ctx, func() { closer.Close() })
+		return
+	case d.readsWhole.Load():
 		ended := p.whole(r.Body)
-		stop()
+		d.readsWhole.Store(false)
 		if ended {
 			p.rest = p.write(0)
-			return p
+			return
 		}
 	}
 	p.done = make(chan struct{})
 	go p.run(r.Body, len(b))
-	return p
+}
+
+// isWhole reports whether the body may be read before anything is sent: it comes
+// in one piece, and closing it ends a read.
+func (d *decoding) isWhole() bool {
+	_, closes := d.r.Body.(io.Closer)
+	return closes && d.e.up != nil && !d.e.up.Stream && strings.HasPrefix(d.r.Header.Get("Content-Type"), "application/json")
 }
 
 // whole reads what fits into the buffer, as one frame, and reports whether that

@@ -25,23 +25,61 @@ const (
 // texts follows the events of a turn, at either end of a connection. Both ends
 // see the same events, whole ones, so both know the same.
 type texts struct {
-	first   string          // the first delta of the open text
-	more    strings.Builder // all of them, from the second on
-	said    string          // the last text that was done
-	content []string        // of the parts of the open item that are done
+	open    gathered // the open text
+	said    string   // the last text that was done
+	content []string // of the parts of the open item that are done
 	summary []string
 	size    int  // of the open item's deltas
 	unknown bool // the open item's texts are too long, or are not what the other end sees
+}
+
+// gathered is a text that comes piece by piece. One that comes in one piece is
+// not copied.
+type gathered struct {
+	first string
+	more  strings.Builder // all pieces, from the second on
+}
+
+func (g *gathered) add(piece string) {
+	if g.first == "" {
+		g.first = piece
+		return
+	}
+	if g.more.Len() == 0 {
+		g.more.WriteString(g.first)
+	}
+	g.more.WriteString(piece)
+}
+
+func (g *gathered) text() string {
+	if g.more.Len() > 0 {
+		return g.more.String()
+	}
+	return g.first
+}
+
+// maxParts is for how many parts of an item memory is kept for the next turn.
+const maxParts = 64
+
+// reset forgets everything, for the next turn.
+func (t *texts) reset() {
+	clear(t.content[:cap(t.content)])
+	clear(t.summary[:cap(t.summary)])
+	kept := texts{content: t.content[:0], summary: t.summary[:0]}
+	if cap(t.content) > maxParts || cap(t.summary) > maxParts {
+		kept = texts{}
+	}
+	*t = kept
 }
 
 // see takes an event that is whole.
 func (t *texts) see(ev *openresponses.Event) {
 	switch ev.Type {
 	case openresponses.EventItemAdded:
-		t.open()
+		t.open = gathered{}
 		t.said, t.content, t.summary, t.size, t.unknown = "", t.content[:0], t.summary[:0], 0, false
 	case openresponses.EventPartAdded, openresponses.EventSummaryPartAdded:
-		t.open()
+		t.open = gathered{}
 	case openresponses.EventTextDone, openresponses.EventRefusalDone, openresponses.EventReasoningDone,
 		openresponses.EventSummaryDone, openresponses.EventArgumentsDone:
 		t.said = ev.Text
@@ -50,7 +88,7 @@ func (t *texts) see(ev *openresponses.Event) {
 	case openresponses.EventSummaryPartDone:
 		t.done(&t.summary, ev.Part)
 	case openresponses.EventItemDone:
-		t.open()
+		t.open = gathered{}
 		clear(t.content)
 		clear(t.summary)
 		t.said, t.content, t.summary = "", t.content[:0], t.summary[:0]
@@ -72,35 +110,15 @@ func (t *texts) done(to *[]string, p *openresponses.Part) {
 	}
 }
 
-// open begins a text.
-func (t *texts) open() {
-	t.first = ""
-	t.more.Reset()
-}
-
 func (t *texts) delta(s string) {
 	t.size += len(s)
 	switch {
 	case t.unknown:
 	case t.size > maxFollowed || !utf8.ValidString(s): // half a character changes on its way
-		t.unknown = true
-		t.open()
-	case t.first == "":
-		t.first = s
+		t.unknown, t.open = true, gathered{}
 	default:
-		if t.more.Len() == 0 {
-			t.more.WriteString(t.first)
-		}
-		t.more.WriteString(s)
+		t.open.add(s)
 	}
-}
-
-// text is what the deltas of the open text said.
-func (t *texts) text() string {
-	if t.more.Len() > 0 {
-		return t.more.String()
-	}
-	return t.first
 }
 
 // partText is where a part keeps its text.
@@ -111,18 +129,19 @@ func partText(p *openresponses.Part) *string {
 	return &p.Text
 }
 
-// shorten gives ev without the text that the other end knows, and reports
-// whether it left any out.
-func (t *texts) shorten(ev openresponses.Event) (openresponses.Event, bool) {
+// shorten gives ev without the text that the other end knows, or ev itself
+// where there is none; short is memory for what it gives.
+func (t *texts) shorten(ev, short *openresponses.Event) *openresponses.Event {
 	if t.unknown {
-		return ev, false
+		return ev
 	}
 	switch ev.Type {
 	case openresponses.EventTextDone, openresponses.EventRefusalDone, openresponses.EventReasoningDone,
 		openresponses.EventSummaryDone, openresponses.EventArgumentsDone:
-		if len(ev.Text) >= shortFrom && ev.Text == t.text() {
-			ev.Text = ""
-			return ev, true
+		if len(ev.Text) >= shortFrom && ev.Text == t.open.text() {
+			*short = *ev
+			short.Text = ""
+			return short
 		}
 	case openresponses.EventPartDone, openresponses.EventSummaryPartDone:
 		if ev.Part == nil || ev.Part.Raw != nil {
@@ -131,42 +150,50 @@ func (t *texts) shorten(ev openresponses.Event) (openresponses.Event, bool) {
 		if s := *partText(ev.Part); len(s) >= shortFrom && s == t.said {
 			part := *ev.Part
 			*partText(&part) = ""
-			ev.Part = &part
-			return ev, true
+			*short = *ev
+			short.Part = &part
+			return short
 		}
 	case openresponses.EventItemDone:
-		if it, ok := t.shortItem(ev.Item); ok {
-			ev.Item = it
-			return ev, true
+		if it := t.shortItem(ev.Item); it != nil {
+			*short = *ev
+			short.Item = it
+			return short
 		}
 	}
-	return ev, false
+	return ev
 }
 
-func (t *texts) shortItem(it *openresponses.Item) (*openresponses.Item, bool) {
+// shortItem gives an item without the texts that the other end knows; nil where
+// there is none.
+func (t *texts) shortItem(it *openresponses.Item) *openresponses.Item {
 	if it == nil || it.Raw != nil {
-		return nil, false
+		return nil
+	}
+	if it.Type == openresponses.TypeFunctionCall {
+		if len(it.Arguments) < shortFrom || it.Arguments != t.said {
+			return nil
+		}
+		short := *it
+		short.Arguments = ""
+		return &short
+	}
+	n, known := same(it.Content, t.content)
+	if !known {
+		return nil
+	}
+	m, known := same(it.Summary, t.summary)
+	if !known || n+m < shortFrom {
+		return nil
 	}
 	short := *it
-	if it.Type == openresponses.TypeFunctionCall {
-		short.Arguments = ""
-		return &short, len(it.Arguments) >= shortFrom && it.Arguments == t.said
-	}
-	var n, m int
-	var known bool
-	if n, known = same(it.Content, t.content); !known {
-		return nil, false
-	}
-	if m, known = same(it.Summary, t.summary); !known || n+m < shortFrom {
-		return nil, false
-	}
 	short.Content, short.Summary = slices.Clone(it.Content), slices.Clone(it.Summary)
 	for _, parts := range [][]openresponses.Part{short.Content, short.Summary} {
 		for i := range parts {
 			*partText(&parts[i]) = ""
 		}
 	}
-	return &short, true
+	return &short
 }
 
 // same reports whether the parts have those texts, and how long they are.
@@ -192,7 +219,7 @@ func (t *texts) restore(ev *openresponses.Event) error {
 	switch ev.Type {
 	case openresponses.EventTextDone, openresponses.EventRefusalDone, openresponses.EventReasoningDone,
 		openresponses.EventSummaryDone, openresponses.EventArgumentsDone:
-		ev.Text = t.text()
+		ev.Text = t.open.text()
 		return nil
 	case openresponses.EventPartDone, openresponses.EventSummaryPartDone:
 		if ev.Part != nil && ev.Part.Raw == nil {
@@ -236,8 +263,9 @@ func (t *texts) appendEvent(dst []byte, ev *openresponses.Event) []byte {
 	if t == nil {
 		return ev.AppendJSON(append(dst, flags))
 	}
-	short, left := t.shorten(*ev)
-	if left {
+	var memory openresponses.Event
+	short := t.shorten(ev, &memory)
+	if short != ev {
 		flags |= eventShort
 	}
 	t.see(ev)

@@ -35,8 +35,13 @@ func appendUpHead(dst []byte, status int, header http.Header) []byte {
 }
 
 func parseUpHead(b []byte) (r Reply, err error) {
-	err = readObject(b, func(h *headReader) { r.Status, r.Header = h.number("status"), h.header("header") })
-	return r, err
+	var h headReader
+	if err := h.object(b); err != nil {
+		return r, err
+	}
+	defer h.close()
+	r.Status, r.Header = h.number("status"), h.header("header")
+	return r, h.fault
 }
 
 // upEOF is the payload of UP_EOF; empty for a reply that ended in good order.
@@ -145,13 +150,18 @@ func appendTurn(dst []byte, t Turn) ([]byte, error) {
 // parseTurn reads a REQ payload, and keeps nothing of it. short tells that
 // events may leave out texts.
 func parseTurn(b []byte) (t Turn, short bool, err error) {
-	body, err := readHead(b, func(h *headReader) {
-		t.Op, t.Model, t.Carry, short = Op(h.str("op")), h.str("model"), h.header("carry"), h.flag("short")
-		h.object("account", func(h *headReader) { t.Account = Account{h.str("name"), h.raw("settings")} })
-	})
-	switch {
-	case err != nil:
+	var h headReader
+	body, err := h.head(b)
+	if err != nil {
 		return Turn{}, false, err
+	}
+	t.Op, t.Model, t.Carry, short = Op(h.str("op")), h.str("model"), h.header("carry"), h.flag("short")
+	account := h.within("account")
+	t.Account = Account{h.text("name", account.get("name")), raw(account.get("settings"))}
+	h.close()
+	switch {
+	case h.fault != nil:
+		return Turn{}, false, h.fault
 	case len(body) == 0:
 		return t, short, nil
 	}
@@ -189,19 +199,20 @@ func appendUpReq(dst []byte, ex Exchange) (head, body []byte) {
 
 // parseUpReq reads an UP_REQ payload; the body shares its memory.
 func parseUpReq(b []byte) (up upReqHead, err error) {
-	body, err := readHead(b, func(h *headReader) {
-		up.None, up.Embeds, up.Counts = h.flag("none"), h.flag("embeds"), h.flag("counts")
-		if !up.None {
-			up.Upstream = &Upstream{
-				Method: h.str("method"), Path: h.str("path"), Query: h.str("query"), Header: h.header("header"),
-				Stream: h.flag("stream"), Lost: h.strs("lost"),
-			}
-		}
-	})
-	if err == nil && up.Upstream != nil {
-		up.Body = body
+	var h headReader
+	body, err := h.head(b)
+	if err != nil {
+		return up, err
 	}
-	return up, err
+	defer h.close()
+	up.None, up.Embeds, up.Counts = h.flag("none"), h.flag("embeds"), h.flag("counts")
+	if !up.None {
+		up.Upstream = &Upstream{
+			Method: h.str("method"), Path: h.str("path"), Query: h.str("query"), Header: h.header("header"),
+			Stream: h.flag("stream"), Lost: h.strs("lost"), Body: body,
+		}
+	}
+	return up, h.fault
 }
 
 // appendVectors returns the two parts of an EMBED payload: numbers are IEEE 754

@@ -302,7 +302,7 @@ func TestFrontErrorsKeepTheirCodes(t *testing.T) {
 func TestEventsAreNotHeldBack(t *testing.T) {
 	t.Parallel()
 	c, stop := loopbackOf(&server{
-		translator: plainFront{}, front: plainFront{}, ctx: context.Background(), cancel: func() {},
+		translator: plainFront{}, front: plainFront{},
 		conns: make(map[net.Conn]struct{}), watcher: watcher{running: true}, // it never looks
 	})
 	defer stop()

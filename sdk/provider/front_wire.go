@@ -32,11 +32,14 @@ func appendAccept(dst []byte, r ClientRequest) []byte {
 
 // parseAccept reads an ACCEPT payload; the body shares its memory.
 func parseAccept(b []byte) (r ClientRequest, err error) {
-	r.Body, err = readHead(b, func(h *headReader) {
-		r.Surface, r.Route, r.Model, r.Stream = h.str("surface"), h.str("route"), h.str("model"), h.flag("stream")
-		r.Query, r.Header = h.str("query"), h.header("header")
-	})
-	return r, err
+	var h headReader
+	if r.Body, err = h.head(b); err != nil {
+		return r, err
+	}
+	defer h.close()
+	r.Surface, r.Route, r.Model, r.Stream = h.str("surface"), h.str("route"), h.str("model"), h.flag("stream")
+	r.Query, r.Header = h.str("query"), h.header("header")
+	return r, h.fault
 }
 
 // appendDialogue appends a DIALOGUE payload.
@@ -64,12 +67,16 @@ func appendDialogue(dst []byte, d Dialogue) ([]byte, error) {
 
 // parseDialogue reads a DIALOGUE payload, and keeps nothing of it.
 func parseDialogue(b []byte) (d dialogueHead, err error) {
-	body, err := readHead(b, func(h *headReader) {
-		d.Op, d.Model, d.Stream, d.Lost = Op(h.str("op")), h.str("model"), h.flag("stream"), h.strs("lost")
-		d.Counts, d.Embeds, d.Short = h.flag("counts"), h.flag("embeds"), h.flag("short")
-	})
+	var h headReader
+	body, err := h.head(b)
 	if err != nil {
 		return d, err
+	}
+	d.Op, d.Model, d.Stream, d.Lost = Op(h.str("op")), h.str("model"), h.flag("stream"), h.strs("lost")
+	d.Counts, d.Embeds, d.Short = h.flag("counts"), h.flag("embeds"), h.flag("short")
+	h.close()
+	if h.fault != nil {
+		return d, h.fault
 	}
 	if d.Op == Embed {
 		d.Embed = new(EmbedRequest)

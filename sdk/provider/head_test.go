@@ -86,6 +86,7 @@ func FuzzHeadRead(f *testing.F) {
 		`{"surface":"anthropic","route":"/v1/messages","query":"beta=true","header":{"X":[""]}}`,
 		`{"op":"generate","model":"\u0000\ud83d\ude00\"\\\/","stream":false,"lost":[],"short":true}`,
 		`{"status":200.0}`, `{"status":"200"}`, `{"status":99999999999999999999}`, `{"model":7}`, `{"header":{"a":"b"}}`, `{"lost":[1]}`, `{"account":[]}`,
+		`{"op":"a","op":"b","account":{"name":1,"settings":{"x":{},"y":[],"z":[[1]]}},"short":false,"carry":{},"header":{"a":[]},"lost":[{}]}`,
 		`null`, `[]`, `{}`, ` {"unknown":{"a":[[[]]]}} `, `{"model":null,"account":null}`, `{"a":1`, `{"stream":1}`,
 	} {
 		f.Add([]byte(s))
@@ -95,7 +96,14 @@ func FuzzHeadRead(f *testing.F) {
 			t.Skip()
 		}
 		payload := append(binary.BigEndian.AppendUint32(nil, uint32(len(head))), head...)
+		parsed := append(binary.BigEndian.AppendUint32(nil, uint32(len(head)+1)), ' ') // what begins so is not plain
+		parsed = append(parsed, head...)
 		for name, form := range headForms {
+			h, err := form.read(payload)
+			if p, perr := form.read(parsed); (err == nil) != (perr == nil) || err == nil && !reflect.DeepEqual(h, p) ||
+				err != nil && err.Error() != perr.Error() && !strings.Contains(err.Error(), "parse JSON") {
+				t.Errorf("%s: read as it lies it is %+v, %v, by the parser %+v, %v", name, h, err, p, perr)
+			}
 			want := form.meant()
 			if json.Unmarshal(head, want) != nil || bytes.Equal(bytes.TrimSpace(head), []byte("null")) {
 				form.read(payload) // must not panic; the parser takes some of what is no JSON

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -46,9 +45,13 @@ type Output struct {
 
 	// Of the open item:
 	item    openresponses.Item
-	part    *openresponses.Part
-	summary bool // part is a summary part
-	text    strings.Builder
+	part    openresponses.Part // without a type when none is open
+	summary bool               // part is a summary part
+	text    gathered
+
+	// Memory for the only item of most turns:
+	first entry
+	few   [1]*entry
 }
 
 // maxHeld bounds what waits for a call to end.
@@ -88,7 +91,9 @@ const (
 // NewOutput builds events and gives them to yield, the function a Decode
 // iterator was called with.
 func NewOutput(yield func(openresponses.Event, error) bool) *Output {
-	return &Output{yield: yield, calls: make(map[string]bool)}
+	o := &Output{yield: yield}
+	o.queue = o.few[:0]
+	return o
 }
 
 // Text adds to the answer's text.
@@ -223,7 +228,7 @@ func (o *Output) Finish(t openresponses.Terminal) bool {
 			continue
 		}
 		status := openresponses.StatusCompleted
-		if t.Status != openresponses.StatusCompleted && !e.closed && (len(o.queue) == 1 || !whole(o.text.String())) {
+		if t.Status != openresponses.StatusCompleted && !e.closed && (len(o.queue) == 1 || !whole(o.text.text())) {
 			status, o.queue = openresponses.StatusIncomplete, o.queue[:1]
 		}
 		if !o.close(status) {
@@ -293,7 +298,11 @@ func (o *Output) do(typ string, p op) bool {
 			return o.apply(e, p)
 		}
 	}
-	e := &entry{typ: typ}
+	e := &o.first
+	if e.typ != "" {
+		e = new(entry)
+	}
+	e.typ = typ
 	return o.push(e) && o.apply(e, p)
 }
 
@@ -363,7 +372,7 @@ func (o *Output) start() bool {
 		it.Role = "assistant"
 	}
 	o.item = it
-	o.text.Reset()
+	o.text = gathered{}
 	added := it
 	if !o.emit(openresponses.Event{Type: openresponses.EventItemAdded, OutputIndex: o.index, Item: &added}) {
 		return false

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"slices"
 	"strconv"
 
 	"github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -37,7 +36,7 @@ func (o *Output) tell(p op) bool {
 			Type: openresponses.EventAnnotationAdded, OutputIndex: o.index, ContentIndex: len(o.item.Content), Annotation: &note,
 		})
 	case opArguments:
-		o.text.WriteString(p.delta)
+		o.text.add(p.delta)
 		return o.emit(openresponses.Event{Type: openresponses.EventArgumentsDelta, OutputIndex: o.index, Delta: p.delta})
 	}
 	return o.closePart()
@@ -47,7 +46,7 @@ func (o *Output) delta(part, event, delta string) bool {
 	if !o.openPart(part) {
 		return false
 	}
-	o.text.WriteString(delta)
+	o.text.add(delta)
 	return o.emit(o.placed(openresponses.Event{Type: event, Delta: delta}))
 }
 
@@ -64,14 +63,14 @@ func (o *Output) placed(e openresponses.Event) openresponses.Event {
 
 // openPart makes sure that a part of that type is open.
 func (o *Output) openPart(typ string) bool {
-	if o.part != nil && o.part.Type == typ {
+	if o.part.Type == typ {
 		return true
 	}
 	if !o.closePart() {
 		return false
 	}
-	o.part, o.summary = &openresponses.Part{Type: typ}, typ == openresponses.PartSummaryText
-	o.text.Reset()
+	o.part, o.summary = openresponses.Part{Type: typ}, typ == openresponses.PartSummaryText
+	o.text = gathered{}
 	event := openresponses.EventPartAdded
 	if o.summary {
 		event = openresponses.EventSummaryPartAdded
@@ -88,10 +87,10 @@ var partEvents = map[string][2]string{
 }
 
 func (o *Output) closePart() bool {
-	if o.part == nil {
+	if o.part.Type == "" {
 		return true
 	}
-	p, text := *o.part, o.text.String()
+	p, text := o.part, o.text.text()
 	done := partEvents[p.Type]
 	if p.Type == openresponses.PartRefusal {
 		p.Refusal = text
@@ -107,7 +106,7 @@ func (o *Output) closePart() bool {
 	} else {
 		o.item.Content = append(o.item.Content, p)
 	}
-	o.part = nil
+	o.part = openresponses.Part{}
 	return true
 }
 
@@ -117,14 +116,13 @@ func (o *Output) close(status string) bool {
 		return false
 	}
 	if o.item.Type == openresponses.TypeFunctionCall {
-		o.item.Arguments = o.text.String()
+		o.item.Arguments = o.text.text()
 		if !o.emit(openresponses.Event{Type: openresponses.EventArgumentsDone, OutputIndex: o.index, Text: o.item.Arguments}) {
 			return false
 		}
 	}
 	it := o.item
 	it.Status = status
-	it.Content, it.Summary = slices.Clone(it.Content), slices.Clone(it.Summary)
 	if !o.emit(openresponses.Event{Type: openresponses.EventItemDone, OutputIndex: o.index, Item: &it}) {
 		return false
 	}
@@ -156,6 +154,9 @@ func (o *Output) callID(id string) string {
 	}
 	for n := o.index; id == "" || o.calls[id]; n++ {
 		id = "call_" + strconv.Itoa(n)
+	}
+	if o.calls == nil {
+		o.calls = make(map[string]bool)
 	}
 	o.calls[id] = true
 	return id

@@ -20,8 +20,6 @@ import (
 type server struct {
 	translator Translator
 	front      Front // nil when the translator is none
-	ctx        context.Context
-	cancel     context.CancelFunc
 	wg         sync.WaitGroup
 	watcher    watcher
 
@@ -31,14 +29,13 @@ type server struct {
 }
 
 func newServer(t Translator) *server {
-	ctx, cancel := context.WithCancel(context.Background())
 	front, _ := t.(Front)
-	return &server{translator: t, front: front, ctx: ctx, cancel: cancel, conns: make(map[net.Conn]struct{})}
+	return &server{translator: t, front: front, conns: make(map[net.Conn]struct{})}
 }
 
 // close ends whatever is under way and waits for its goroutine.
 func (s *server) close() {
-	s.cancel()
+	s.watcher.close()
 	s.mu.Lock()
 	s.closed = true
 	for c := range s.conns {
@@ -75,9 +72,9 @@ func (s *server) conn(c net.Conn) {
 		switch {
 		case err != nil:
 		case t == frameReq:
-			err = sc.exchange(s.ctx, n)
+			err = sc.exchange(n)
 		case t == frameAccept && sc.front != nil:
-			err = sc.dialogue(s.ctx, n)
+			err = sc.dialogue(n)
 		default:
 			err = unexpected(t, "between two exchanges")
 		}
@@ -113,7 +110,8 @@ type serverConn struct {
 	front      Front
 	watcher    *watcher
 	scratch    []byte // a frame being put together
-	texts      *texts // of the exchange; nil when the gateway wants them all
+	texts      texts  // of the exchange
+	short      bool   // the gateway does not want them all
 }
 
 // maxScratch is the longest scratch that is kept for the next frame.
@@ -129,14 +127,14 @@ func keep(b []byte) []byte {
 
 // exchange serves one REQ, of n bytes. An error means that the connection is of
 // no more use.
-func (sc *serverConn) exchange(parent context.Context, n int) error {
+func (sc *serverConn) exchange(n int) error {
 	req, err := sc.r.borrow(n)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancel := sc.watcher.watch(sc)
 	defer cancel()
-	defer sc.watcher.watch(sc, cancel)()
+	defer sc.watcher.leave(sc)
 
 	turn, short, err := parseTurn(req)
 	if err != nil {
@@ -155,21 +153,23 @@ func (sc *serverConn) exchange(parent context.Context, n int) error {
 		return sc.fail(ctx, err)
 	}
 
-	t, payload, err := sc.r.next()
+	t, n, err := sc.r.head()
 	if err != nil {
 		return err // closed: the gateway gave the exchange up
 	}
 	if t != frameUpHead {
 		return unexpected(t, "instead of the reply's head")
 	}
+	payload, err := sc.r.borrow(n)
+	if err != nil {
+		return err
+	}
 	h, err := parseUpHead(payload)
 	if err != nil {
 		return err
 	}
-	sc.texts = nil
-	if short {
-		sc.texts = new(texts)
-	}
+	sc.short = short
+	defer sc.texts.reset()
 	reply := &replyBody{r: sc.r, w: sc.w}
 	h.Body = reply
 	if err := sc.decode(ctx, turn.Op, ex, h); err != nil {
@@ -222,11 +222,15 @@ func (sc *serverConn) decode(ctx context.Context, op Op, ex Exchange, r Reply) (
 			return sc.w.frame(frameCount, j)
 		}
 	}
+	var followed *texts // nil when the gateway wants every text
+	if sc.short {
+		followed = &sc.texts
+	}
 	for ev, err := range ex.Decode(ctx, r) {
 		if err != nil {
 			return err
 		}
-		b := sc.texts.appendEvent(sc.scratch[:0], &ev)
+		b := followed.appendEvent(sc.scratch[:0], &ev)
 		if err := sc.w.frame(frameEvent, b); err != nil {
 			return err
 		}

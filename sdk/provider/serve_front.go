@@ -13,14 +13,14 @@ import (
 
 // dialogue serves one ACCEPT, of n bytes. An error means that the connection is
 // of no more use.
-func (sc *serverConn) dialogue(parent context.Context, n int) error {
+func (sc *serverConn) dialogue(n int) error {
 	accept, err := sc.r.payload(n) // the body is the author's
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancel := sc.watcher.watch(sc)
 	defer cancel()
-	defer sc.watcher.watch(sc, cancel)()
+	defer sc.watcher.leave(sc)
 
 	r, err := parseAccept(accept)
 	if err != nil {

@@ -7,36 +7,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollState asks the kernel about a socket without waiting and without reading.
-// Zero events with ok false mean that the socket is closed on our side.
-func pollState(c net.Conn, want int16) (events int16, ok bool) {
+// hungUp reports whether the other end of c is closed, even when there is still
+// something to read; also when c is closed. It asks the kernel, and neither waits
+// nor reads.
+func hungUp(c net.Conn) bool {
 	sc, is := c.(syscall.Conn)
 	if !is {
-		return 0, false
+		return true
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return 0, false
+		return true
 	}
+	var events int16
 	err = raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: want}}
+		p := []unix.PollFd{{Fd: int32(fd), Events: pollHangup}}
 		if _, err := unix.Poll(p, 0); err == nil {
 			events = p[0].Revents
 		}
 	})
-	return events, err == nil
-}
-
-// readable reports whether a read of c would return at once, with bytes or with
-// the end; also when c is closed.
-func readable(c net.Conn) bool {
-	events, ok := pollState(c, unix.POLLIN)
-	return !ok || events != 0
-}
-
-// hungUp reports whether the other end of c is closed, even when there is still
-// something to read.
-func hungUp(c net.Conn) bool {
-	events, ok := pollState(c, pollHangup)
-	return !ok || events&(pollHangup|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
+	return err != nil || events&(pollHangup|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
 }

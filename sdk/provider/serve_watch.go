@@ -17,24 +17,41 @@ type watcher struct {
 	mu      sync.Mutex
 	under   map[*serverConn]context.CancelFunc
 	running bool
+	closed  bool
 }
 
-// watch begins to look after sc, until end is called.
-func (w *watcher) watch(sc *serverConn, cancel context.CancelFunc) (end func()) {
+// watch gives the context of what begins on sc, and looks after it until leave.
+func (w *watcher) watch(sc *serverConn) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.under == nil {
 		w.under = make(map[*serverConn]context.CancelFunc)
 	}
 	w.under[sc] = cancel
+	if w.closed {
+		cancel()
+	}
 	if !w.running {
 		w.running = true
 		go w.run() // ends when nothing is under way
 	}
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.under, sc)
+	return ctx, cancel
+}
+
+func (w *watcher) leave(sc *serverConn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.under, sc)
+}
+
+// close cancels what is under way, and whatever may still begin.
+func (w *watcher) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	for _, cancel := range w.under {
+		cancel()
 	}
 }
 

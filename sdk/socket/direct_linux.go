@@ -19,11 +19,12 @@ type conn struct {
 	out half
 }
 
-// half is one direction. Its function is made once, so that a call allocates
+// half is one direction. Its functions are made once, so that a call allocates
 // nothing.
 type half struct {
 	mu   sync.Mutex
 	run  func(fd uintptr) bool // reports false where it would have to wait
+	peek func(fd uintptr) bool // of what comes in; fail is EAGAIN where nothing has
 	b    []byte                // to fill, or what is left to write
 	n    int                   // bytes done
 	fail syscall.Errno
@@ -42,7 +43,7 @@ func direct(c net.Conn) net.Conn {
 		return c // closed; it says so itself
 	}
 	d := &conn{Conn: c, raw: raw}
-	d.in.run, d.out.run = d.in.read, d.out.write
+	d.in.run, d.in.peek, d.out.run = d.in.read, d.in.look, d.out.write
 	return d
 }
 
@@ -130,6 +131,19 @@ func (h *half) write(fd uintptr) bool {
 func call(number, fd uintptr, b []byte) (int, syscall.Errno) {
 	n, _, fail := syscall.RawSyscall(number, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 	return int(n), fail
+}
+
+func (h *half) look(fd uintptr) bool {
+	var b [1]byte
+	_, _, h.fail = syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK, 0, 0)
+	return true
+}
+
+// quiet is Quiet without an allocation, and without the scheduler.
+func (c *conn) quiet() bool {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.raw.Read(c.in.peek) == nil && c.in.fail == syscall.EAGAIN
 }
 
 // told is an error as the connection below would have worded it: callers look at

@@ -8,6 +8,9 @@ import (
 )
 
 func quiet(c net.Conn) bool {
+	if d, ok := c.(interface{ quiet() bool }); ok {
+		return d.quiet()
+	}
 	s, ok := c.(syscall.Conn)
 	if !ok {
 		return false

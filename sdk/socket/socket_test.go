@@ -165,8 +165,9 @@ func TestNothingIsAllocated(t *testing.T) {
 		ours.Read(b)
 		ours.Write(b)
 		theirs.Read(b)
+		Quiet(ours)
 	}); n > 0 {
-		t.Errorf("%v allocations for a read and a write", n)
+		t.Errorf("%v allocations for a read, a write and a look", n)
 	}
 }
 

@@ -36,7 +36,7 @@ func pluginListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "list the plugins, those that are refused, and those that nobody added",
 		Long: "List the plugins with their state. When the gateway of this configuration runs, with what they have done so far:\n" +
-			"calls, errors, times of the last ten minutes, restarts and memory.",
+			"calls, errors, times of the last five to ten minutes, restarts and memory.",
 		Args: noArgs,
 	}
 	file := configFlag(cmd)

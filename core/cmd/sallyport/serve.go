@@ -75,14 +75,6 @@ func serveCommand() *cobra.Command {
 	return cmd
 }
 
-func logger(w io.Writer, level string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level: %q is not debug, info, warn or error", level)
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
-}
-
 func serve(ctx context.Context, read func() (*config.Config, error), welcome bool, stdout io.Writer, log *slog.Logger) error {
 	limitMemory()
 	ignoreFileSizeSignal()

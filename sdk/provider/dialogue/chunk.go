@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -12,16 +13,28 @@ import (
 // bytes.
 const believed = 256 << 10
 
-// ReadBody reads the body of a reply, at most limit bytes and one more, by which
-// a longer one is told. The header's length saves growing step by step.
-func ReadBody(body io.Reader, h http.Header, limit int64) ([]byte, error) {
+// ReadBody reads the body of a reply into the memory of b, or more: at most
+// limit bytes and one more, by which a longer one is told. The header's length
+// saves growing step by step.
+func ReadBody(b []byte, body io.Reader, h http.Header, limit int64) ([]byte, error) {
 	length, err := strconv.Atoi(h.Get("Content-Length"))
 	if err != nil || length < 0 {
 		length = 0
 	}
-	b := bytes.NewBuffer(make([]byte, 0, min(length, believed)+bytes.MinRead)) // room for the read that finds the end
-	_, err = b.ReadFrom(io.LimitReader(body, limit+1))
-	return b.Bytes(), err
+	b = slices.Grow(b[:0], min(length, believed)+bytes.MinRead) // room for the read that finds the end
+	for {
+		if cap(b)-len(b) < bytes.MinRead {
+			b = slices.Grow(b, len(b)+bytes.MinRead)
+		}
+		n, err := body.Read(b[len(b):min(int64(cap(b)), limit+1)])
+		b = b[:len(b)+n]
+		switch {
+		case err == io.EOF, err == nil && int64(len(b)) > limit:
+			return b, nil
+		case err != nil:
+			return b, err
+		}
+	}
 }
 
 // Mend makes a chunk of JSON safe to read with fastjson, in place where it
@@ -30,12 +43,43 @@ func ReadBody(body io.Reader, h http.Header, limit int64) ([]byte, error) {
 // `\ud800` as if the model had written them. It costs a scan of the chunk and
 // nothing else when all is well.
 func Mend(b []byte) []byte {
-	if !utf8.Valid(b) {
-		b = bytes.ToValidUTF8(b, []byte("\uFFFD"))
+	b = valid(b)
+	if half(b) {
+		mend(b)
 	}
-	if !bytes.Contains(b, []byte(`\ud`)) && !bytes.Contains(b, []byte(`\uD`)) {
+	return b
+}
+
+// Mended is Mend for a chunk that is to stay as it is.
+func Mended(b []byte) []byte {
+	if half(b) {
+		return Mend(bytes.Clone(b))
+	}
+	return valid(b)
+}
+
+func valid(b []byte) []byte {
+	if utf8.Valid(b) {
 		return b
 	}
+	return bytes.ToValidUTF8(b, []byte("\uFFFD"))
+}
+
+// half reports whether b has an escape of a surrogate, which may stand alone.
+func half(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 || i+2 >= len(b) {
+			return false
+		}
+		if b[i+1] == 'u' && b[i+2]|0x20 == 'd' {
+			return true
+		}
+		b = b[i+2:]
+	}
+}
+
+func mend(b []byte) {
 	for i := 0; i+1 < len(b); i++ {
 		if b[i] != '\\' {
 			continue
@@ -54,7 +98,6 @@ func Mend(b []byte) []byte {
 		copy(b[i+2:], "fffd")
 		i += 5
 	}
-	return b
 }
 
 // surrogate returns the surrogate whose escape b begins with, else 0.

@@ -27,7 +27,7 @@ func TestReadBody(t *testing.T) {
 	} {
 		h := http.Header{"Content-Length": {tc.length}}
 		for how, body := range map[string]io.Reader{"at once": strings.NewReader(tc.body), "byte by byte": iotest.OneByteReader(strings.NewReader(tc.body))} {
-			got, err := ReadBody(body, h, 10)
+			got, err := ReadBody(nil, body, h, 10)
 			if err != nil || string(got) != tc.body[:tc.want] {
 				t.Errorf("%s, %s: got %q, %v", tc.name, how, got, err)
 			}
@@ -36,7 +36,16 @@ func TestReadBody(t *testing.T) {
 			}
 		}
 	}
-	if b, err := ReadBody(io.MultiReader(strings.NewReader("cut"), iotest.ErrReader(io.ErrUnexpectedEOF)), http.Header{}, 10); err != io.ErrUnexpectedEOF || string(b) != "cut" {
+	if b, err := ReadBody(nil, io.MultiReader(strings.NewReader("cut"), iotest.ErrReader(io.ErrUnexpectedEOF)), http.Header{}, 10); err != io.ErrUnexpectedEOF || string(b) != "cut" {
 		t.Errorf("a body that is cut: got %q, %v", b, err)
+	}
+}
+
+func TestReadBodyUsesTheMemoryItIsGiven(t *testing.T) {
+	t.Parallel()
+	room := make([]byte, 3, 4<<10)
+	got, err := ReadBody(room, strings.NewReader("hello"), http.Header{"Content-Length": {"5"}}, 10)
+	if err != nil || string(got) != "hello" || &got[0] != &room[0] {
+		t.Errorf("got %q, %v, want hello in the same place", got, err)
 	}
 }

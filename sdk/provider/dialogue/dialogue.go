@@ -8,6 +8,7 @@ package dialogue
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/sallyport-gateway/sallyport/sdk/apierror"
 	or "github.com/sallyport-gateway/sallyport/sdk/openresponses"
@@ -34,7 +35,7 @@ type Entry struct {
 }
 
 // Param names the entry as error messages and lost fields do: "input[3]".
-func (e Entry) Param() string { return fmt.Sprintf("input[%d]", e.Index) }
+func (e Entry) Param() string { return "input[" + strconv.Itoa(e.Index) + "]" }
 
 // Result is a call and its output.
 type Result struct{ Call, Output Entry }
@@ -81,12 +82,10 @@ func Arrange(r *or.Request, lost *Lost) (*Conversation, error) {
 				settle()
 				c.add(false, e)
 			}
-		case or.TypeMCPListTools, or.TypeMCPApprovalResponse:
-			// a listing says nothing the declared tools do not; an approval acts in the core
-		case or.TypeCompaction:
-			return nil, apierror.At(apierror.Unsupported, e.Param(), "%s is a compaction that only its own provider can read. Continue this conversation with the model that made it, or send the full history.", e.Param())
 		default:
-			lost.Add("%s", e.Param())
+			if err := e.leave(lost); err != nil {
+				return nil, err
+			}
 		}
 	}
 	settle()
@@ -94,12 +93,53 @@ func Arrange(r *or.Request, lost *Lost) (*Conversation, error) {
 		// Providers want somebody to speak first: the last thing said to the model as a system message is then said as the user.
 		n := len(c.System)
 		if n == 0 {
-			return nil, apierror.At(apierror.Invalid, "input", "The input holds no message for the model. Put at least one user message into input.")
+			return nil, errSilent
 		}
 		c.add(false, c.System[n-1])
 		c.System = c.System[:n-1]
 	}
 	return c, nil
+}
+
+// errSilent refuses a conversation in which nobody speaks.
+var errSilent = apierror.At(apierror.Invalid, "input", "The input holds no message for the model. Put at least one user message into input.")
+
+// Check has the errors and losses of Arrange, for a provider that takes the
+// items in the order of the client.
+func Check(r *or.Request, lost *Lost) error {
+	if _, err := pair(r.Input); err != nil {
+		return err
+	}
+	spoken := false
+	for i := range r.Input {
+		e := Entry{i, &r.Input[i]}
+		switch e.Item.Type {
+		case or.TypeFunctionCall, or.TypeReasoning, or.TypeMessage, "":
+			spoken = true
+		case or.TypeFunctionCallOutput:
+		default:
+			if err := e.leave(lost); err != nil {
+				return err
+			}
+		}
+	}
+	if !spoken {
+		return errSilent
+	}
+	return nil
+}
+
+// leave leaves out an item without a meaning for the model.
+func (e Entry) leave(lost *Lost) error {
+	switch e.Item.Type {
+	case or.TypeMCPListTools, or.TypeMCPApprovalResponse:
+		// a listing says nothing the declared tools do not; an approval acts in the core
+	case or.TypeCompaction:
+		return apierror.At(apierror.Unsupported, e.Param(), "%s is a compaction that only its own provider can read. Continue this conversation with the model that made it, or send the full history.", e.Param())
+	default:
+		lost.Add("%s", e.Param())
+	}
+	return nil
 }
 
 // add puts an entry into the side's turn under way, or begins it.
@@ -114,13 +154,17 @@ func (c *Conversation) add(model bool, e Entry) {
 
 // pair finds the output of each call.
 func pair(items []or.Item) (map[string]Entry, error) {
-	calls, outputs := map[string]int{}, map[string]Entry{}
+	var calls map[string]int // made for the first call: many requests have none
+	var outputs map[string]Entry
 	for i := range items {
 		it, e := &items[i], Entry{i, &items[i]}
 		switch it.Type {
 		case or.TypeFunctionCall:
 			if first, twice := calls[it.CallID]; twice {
 				return nil, apierror.At(apierror.Invalid, e.Param()+".call_id", "input[%d] and input[%d] are two function calls with the same call_id %q. Give each call its own.", first, i, it.CallID)
+			}
+			if calls == nil {
+				calls, outputs = map[string]int{}, map[string]Entry{}
 			}
 			calls[it.CallID] = i
 		case or.TypeFunctionCallOutput:

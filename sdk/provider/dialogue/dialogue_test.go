@@ -76,6 +76,10 @@ func TestArrange(t *testing.T) {
 	for _, tt := range tests {
 		var lost Lost
 		c, err := Arrange(&or.Request{Input: tt.in}, &lost)
+		var checked Lost
+		if e := Check(&or.Request{Input: tt.in}, &checked); fmt.Sprint(e) != fmt.Sprint(err) || !slices.Equal(checked, lost) {
+			t.Errorf("%s: Check gave %v and lost %q, Arrange %v and %q", tt.rule, e, checked, err, lost)
+		}
 		if tt.code != "" {
 			if e := apierror.From(err); e == nil || e.Code != tt.code || e.Param != tt.param {
 				t.Errorf("%s: got %v, want code %s at %s", tt.rule, err, tt.code, tt.param)
@@ -115,6 +119,9 @@ func FuzzArrange(f *testing.F) {
 			}
 		}
 		c, err := Arrange(&or.Request{Input: in}, new(Lost))
+		if checked := Check(&or.Request{Input: in}, new(Lost)); fmt.Sprint(checked) != fmt.Sprint(err) {
+			t.Errorf("Check: got %v, want %v as from Arrange", checked, err)
+		}
 		if err != nil {
 			if apierror.CodeOf(err) != apierror.Invalid {
 				t.Errorf("%v", err)

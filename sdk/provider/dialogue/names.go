@@ -3,7 +3,6 @@ package dialogue
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"strings"
 )
 
 // Names maps the names of functions to names a provider takes, and back. A
@@ -17,16 +16,14 @@ type Names struct {
 
 // Out returns the provider's name for a client's name.
 func (n *Names) Out(name string) string {
-	fits := name != "" && len(name) <= n.Max
+	if n.fits(name) {
+		return name
+	}
 	clean := []byte(name)
 	for i := range clean {
 		if !n.Fits(clean[i], i == 0) {
-			fits = false
 			clean[i] = '_'
 		}
-	}
-	if fits {
-		return name
 	}
 	if len(clean) > n.Max-9 {
 		clean = clean[:n.Max-9]
@@ -40,6 +37,15 @@ func (n *Names) Out(name string) string {
 	}
 	n.known[out] = name
 	return out
+}
+
+func (n *Names) fits(name string) bool {
+	for i := range len(name) {
+		if !n.Fits(name[i], i == 0) {
+			return false
+		}
+	}
+	return name != "" && len(name) <= n.Max
 }
 
 // Back returns the client's name for a provider's name.
@@ -57,7 +63,12 @@ func Word(c byte) bool {
 
 // IsID reports whether s is 1 to 64 letters that every provider takes in an id.
 func IsID(s string) bool {
-	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return r > 0x7f || !Word(byte(r)) })
+	for i := range len(s) {
+		if !Word(s[i]) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
 }
 
 // Seed makes ids that a provider left out: the same request gives the same ones.
@@ -81,10 +92,12 @@ func (s *Seed) Digest(n int, parts ...string) string {
 // Digest is the first n hex digits of the SHA-256 of the parts: the one way
 // translators make ids, so that the same turn always gets the same ones.
 func Digest(n int, parts ...string) string {
-	h := sha256.New()
+	b := make([]byte, 0, 128) // of most: it stays on the stack
 	for _, p := range parts {
-		h.Write([]byte(p))
-		h.Write([]byte{0})
+		b = append(append(b, p...), 0)
 	}
-	return hex.EncodeToString(h.Sum(nil))[:n]
+	sum := sha256.Sum256(b)
+	var digits [2 * len(sum)]byte
+	hex.Encode(digits[:], sum[:])
+	return string(digits[:n])
 }

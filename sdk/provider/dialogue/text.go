@@ -13,12 +13,13 @@ import (
 // What a model cut off, or wrote as anything else, goes as one text under
 // "arguments".
 func Object(arguments string) json.RawMessage {
-	var object map[string]json.RawMessage
-	switch {
-	case strings.TrimSpace(arguments) == "":
+	if strings.TrimSpace(arguments) == "" {
 		return json.RawMessage("{}")
-	case json.Unmarshal([]byte(arguments), &object) == nil && object != nil:
-		return json.RawMessage(arguments)
+	}
+	if strings.HasPrefix(strings.TrimLeft(arguments, " \t\r\n"), "{") {
+		if object := []byte(arguments); json.Valid(object) {
+			return object
+		}
 	}
 	b, _ := json.Marshal(map[string]string{"arguments": arguments}) // strings cannot fail
 	return b

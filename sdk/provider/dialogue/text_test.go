@@ -141,6 +141,10 @@ func TestMend(t *testing.T) {
 		if got := string(Mend([]byte(in))); got != want {
 			t.Errorf("Mend(%q) = %q, want %q", in, got, want)
 		}
+		kept := []byte(in)
+		if got := string(Mended(kept)); got != want || string(kept) != in {
+			t.Errorf("Mended(%q) = %q and left %q, want %q", in, got, kept, want)
+		}
 	}
 }
 
