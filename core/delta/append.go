@@ -52,20 +52,22 @@ func Rows[T any](rows ...T) iter.Seq2[any, error] {
 // another when one reaches the table's target size. It is for one goroutine.
 // End it by Commit or Abort. A crash before leaves files that Vacuum removes.
 type Writer struct {
-	table *Table
-	form  *form
-	open  map[string]*dataFile // by partition
-	adds  []*add
-	err   error // of the storage: the Writer is of no use any more
-	row   structRow
-	part  []*string
-	key   []byte
+	table   *Table
+	form    *form
+	open    map[string]*dataFile // by partition
+	adds    []*add
+	err     error // of the storage: the Writer is of no use any more
+	row     structRow
+	part    []*string
+	numbers []number // by partition column
+	key     []byte
+	last    *dataFile // of the partition that part says; nil when it has to be looked up
 }
 
 // NewWriter begins a commit for the schema as it is now.
 func (t *Table) NewWriter() *Writer {
 	f := t.current()
-	return &Writer{table: t, form: f, open: map[string]*dataFile{}, part: make([]*string, len(f.partition))}
+	return &Writer{table: t, form: f, open: map[string]*dataFile{}, part: make([]*string, len(f.partition)), numbers: make([]number, len(f.partition))}
 }
 
 // RowError is a row that does not fit the table's schema.
@@ -139,9 +141,16 @@ func (w *Writer) write(ctx context.Context, row any) error {
 
 // structRow is how a type of Go struct is written as a row.
 type structRow struct {
-	typ      reflect.Type
-	fields   []structField
-	encoders []encodeFunc
+	typ    reflect.Type
+	parts  []partField
+	fields []fieldPlan
+}
+
+// partField is a field that sets a partition column, in slot; index is
+// negative without a field.
+type partField struct {
+	structField
+	slot int
 }
 
 func (w *Writer) writeStruct(ctx context.Context, row any) error {
@@ -167,15 +176,8 @@ func (w *Writer) writeStruct(ctx context.Context, row any) error {
 			return err
 		}
 	}
-	for i, s := range w.form.slots {
-		if s.column != nil {
-			continue
-		}
-		var pv any
-		if f := w.row.fields[i]; f.index >= 0 && !(f.omitZero && v.Field(f.index).IsZero()) {
-			pv = v.Field(f.index).Interface()
-		}
-		if err := w.setPartition(s, pv); err != nil {
+	for _, f := range w.row.parts {
+		if err := w.partitionField(f, v); err != nil {
 			return err
 		}
 	}
@@ -183,13 +185,9 @@ func (w *Writer) writeStruct(ctx context.Context, row any) error {
 	if err != nil {
 		return err
 	}
-	for i, s := range w.form.slots {
-		if s.column != nil {
-			if err := w.row.fields[i].encode(d.enc, s.column, w.row.encoders[i], v, 0, 0); err != nil {
-				d.enc.undo()
-				return err
-			}
-		}
+	if err := d.enc.encodeFields(w.row.fields, v, 0, 0); err != nil {
+		d.enc.undo()
+		return err
 	}
 	return w.wrote(d)
 }
@@ -199,28 +197,38 @@ func (w *Writer) planStruct(t reflect.Type) error {
 	if err != nil {
 		return err
 	}
-	r := structRow{typ: t, fields: make([]structField, len(w.form.slots)), encoders: make([]encodeFunc, len(w.form.slots))}
+	r := structRow{typ: t}
 	for i, s := range w.form.slots {
 		f, ok := named[s.name]
 		if !ok {
 			f.index = -1
-		} else if s.column != nil {
-			if r.encoders[i], err = w.form.plans.of(s.column, t.Field(f.index).Type); err != nil {
-				return err
-			}
 		}
-		r.fields[i] = f
+		if s.column == nil {
+			r.parts = append(r.parts, partField{f, i})
+		} else {
+			plan := fieldPlan{column: s.column}
+			if ok {
+				if plan, err = w.form.plans.field(s.column, t, f); err != nil {
+					return err
+				}
+			}
+			r.fields = append(r.fields, plan)
+		}
 		delete(named, s.name)
 	}
 	for name := range named {
 		return fmt.Errorf("%s: column %q does not exist in the table", t, name)
 	}
 	w.row = r
+	clear(w.numbers) // another type may not fit
 	return nil
 }
 
 // file is the open file of the row's partition.
 func (w *Writer) file(ctx context.Context) (*dataFile, error) {
+	if w.last != nil {
+		return w.last, nil
+	}
 	w.key = w.key[:0]
 	for _, p := range w.part {
 		if p == nil {
@@ -230,6 +238,7 @@ func (w *Writer) file(ctx context.Context) (*dataFile, error) {
 		}
 	}
 	if d := w.open[string(w.key)]; d != nil {
+		w.last = d
 		return d, nil
 	}
 	if len(w.open) >= maxOpenFiles { // bounds the memory; more small files is the price
@@ -244,7 +253,7 @@ func (w *Writer) file(ctx context.Context) (*dataFile, error) {
 		values[name] = w.part[i]
 	}
 	d := newDataFile(ctx, w.table.storage, w.form, newFileName(w.form.partition, values), values)
-	w.open[string(w.key)] = d
+	w.open[string(w.key)], w.last = d, d
 	return d, nil
 }
 
@@ -262,6 +271,7 @@ func (w *Writer) wrote(d *dataFile) error {
 
 // finish completes one of the open files.
 func (w *Writer) finish(d *dataFile) error {
+	w.last = nil
 	for key, o := range w.open {
 		if o == d {
 			delete(w.open, key)

@@ -169,7 +169,7 @@ func (c *carrier) row(row parquet.Row, values [][]parquet.Value) error {
 			def := s.levels[level]
 			if s.missing {
 				if v.RepetitionLevel() <= s.rep {
-					values[i] = append(values[i], parquet.Value{}.Level(v.RepetitionLevel(), min(def, s.within), i))
+					values[i] = appendLevels(values[i], parquet.Value{}, v.RepetitionLevel(), min(def, s.within))
 				}
 				continue
 			}
@@ -180,11 +180,11 @@ func (c *carrier) row(row parquet.Row, values [][]parquet.Value) error {
 					return err
 				}
 			}
-			values[i] = append(values[i], out.Level(v.RepetitionLevel(), def, i))
+			values[i] = appendLevels(values[i], out, v.RepetitionLevel(), def)
 		}
 	}
 	for _, l := range c.absent {
-		values[l.index] = append(values[l.index], parquet.Value{}.Level(0, 0, l.index))
+		values[l.index] = append(values[l.index], parquet.Value{})
 	}
 	return nil
 }

@@ -8,11 +8,10 @@ import (
 	"io"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
 const (
-	batchRows    = 1024      // most rows gathered before they go to the Parquet writer
+	batchRows    = 128       // most rows gathered before they go to the Parquet writer
 	batchBytes   = 2 << 20   // most bytes of strings in them, but for the last row
 	groupRows    = 512 << 10 // most rows of a row group
 	groupBytes   = 32 << 20  // about the most bytes of a row group, compressed
@@ -27,15 +26,16 @@ var errAborted = errors.New("writing was given up")
 
 // parquetWriter writes values by column. The footer has bounds of the columns
 // that have them in the log too; the library does not cut those of long texts.
-func parquetWriter(w io.Writer, l *layout, want func(i int, path string) bool) *parquet.GenericWriter[any] {
+func parquetWriter(w io.Writer, l *layout, noDict []bool, want func(i int, path string) bool) *parquet.GenericWriter[any] {
+	schema := l.schema(noDict)
 	options := []parquet.WriterOption{
-		l.schema,
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		schema,
+		parquet.Compression(&codec{}),
 		parquet.DataPageVersion(1), parquet.DataPageStatistics(false),
 		parquet.DictionaryMaxBytes(dictBytes), parquet.PageBufferSize(pageBytes),
 		&parquet.WriterConfig{CreatedBy: createdBy},
 	}
-	paths := l.schema.Columns()
+	paths := schema.Columns()
 	bounded := make([]bool, len(paths))
 	for _, s := range newStats(l, want).leaves {
 		bounded[s.leaf.index] = true
@@ -61,11 +61,11 @@ func writeColumns(w *parquet.GenericWriter[any], values [][]parquet.Value) error
 // encodeFile is a small Parquet file in memory: a checkpoint.
 func encodeFile(l *layout, rows func(yield func(Row) error) error) ([]byte, error) {
 	var b bytes.Buffer
-	w := parquetWriter(&b, l, func(int, string) bool { return false })
+	w := parquetWriter(&b, l, nil, func(int, string) bool { return false })
 	e := newRowEncoder(l, &plans{})
 	flush := func() error {
 		defer e.reset()
-		return writeColumns(w, e.values)
+		return writeColumns(w, e.whole())
 	}
 	err := rows(func(r Row) error {
 		for i, c := range l.columns {
@@ -93,7 +93,8 @@ type dataFile struct {
 	name      string
 	partition map[string]*string
 	enc       *rowEncoder
-	w         *parquet.GenericWriter[any]
+	props     properties
+	w         *parquet.GenericWriter[any] // nil before the first rows
 	stats     *stats
 	out       *countingPipe
 	done      chan error // of Storage.Put
@@ -119,9 +120,8 @@ func (p *countingPipe) Write(b []byte) (int, error) {
 // live.
 func newDataFile(ctx context.Context, s Storage, f *form, name string, partition map[string]*string) *dataFile {
 	r, w := io.Pipe()
-	d := &dataFile{name: name, partition: partition, enc: newRowEncoder(f.layout, f.plans),
+	d := &dataFile{name: name, partition: partition, enc: newRowEncoder(f.layout, f.plans), props: f.props,
 		texts: make([]int, len(f.layout.leaves)), stats: newStats(f.layout, f.props.wants), out: &countingPipe{PipeWriter: w}, done: make(chan error, 1)}
-	d.w = parquetWriter(d.out, f.layout, f.props.wants)
 	go func() {
 		err := s.Put(ctx, name, r)
 		if err == nil {
@@ -140,11 +140,45 @@ func (d *dataFile) flush() error {
 		return nil
 	}
 	defer d.enc.reset()
-	return d.append(d.enc.values, d.enc.rows)
+	return d.append(d.enc.whole(), d.enc.rows)
+}
+
+// begin begins the Parquet file, whose first rows are given by column.
+func (d *dataFile) begin(values [][]parquet.Value) {
+	d.w = parquetWriter(d.out, d.enc.layout, unique(d.enc.layout, values), d.props.wants)
+}
+
+// unique says of each leaf whether it holds texts that do not repeat, as ids:
+// a dictionary of them would take time and bytes and save nothing. It goes by
+// the first rows, if these are enough to tell.
+func unique(l *layout, values [][]parquet.Value) []bool {
+	no := make([]bool, len(l.leaves))
+	seen := make(map[string]bool, batchRows)
+	for i, vs := range values {
+		if l := l.leaves[i]; !l.dict || l.typ != String && l.typ != Binary {
+			continue
+		}
+		clear(seen)
+		n := 0
+		for _, v := range vs {
+			if v.IsNull() {
+				continue
+			}
+			n++
+			if seen[string(v.ByteArray())] = true; len(seen) < n {
+				break
+			}
+		}
+		no[i] = n >= batchRows/2 && len(seen) == n
+	}
+	return no
 }
 
 // append writes whole rows, given by column.
 func (d *dataFile) append(values [][]parquet.Value, rows int) error {
+	if d.w == nil {
+		d.begin(values)
+	}
 	d.stats.observe(values, rows)
 	text := d.countTexts(values)
 	if d.group > 0 && d.groupText+text > groupText {
@@ -217,6 +251,9 @@ func (d *dataFile) size() int64 { return d.w.Size() }
 func (d *dataFile) finish() (*add, error) {
 	err := d.flush()
 	if err == nil {
+		if d.w == nil {
+			d.begin(nil)
+		}
 		err = d.w.Close()
 	}
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 // key_value.key and .value, columns in the order of the schema.
 // Source: Delta protocol, "Delta Data Type to Parquet Type Mappings".
 type layout struct {
-	schema  *parquet.Schema
 	columns []*column // top-level
 	leaves  []*leaf
 }
@@ -36,7 +35,7 @@ type leaf struct {
 	index    int
 	typ      Type
 	def, rep int  // highest levels
-	dict     bool // dictionary-encoded
+	dict     bool // dictionary-encoded, unless a file does without
 
 	// counts, when not nil, is the column whose nulls are this leaf's to count:
 	// itself, or the outermost array or map around it if it is the first leaf
@@ -48,49 +47,68 @@ type leaf struct {
 // newLayout lays out the columns of s that are not partition columns.
 func newLayout(s Schema, partition func(string) bool) *layout {
 	l := &layout{}
-	var fields []parquet.Field
 	for _, f := range s {
-		if partition(f.Name) {
-			continue
+		if !partition(f.Name) {
+			l.columns = append(l.columns, l.add(f.Name, f.Name, f.Type, f.NotNull, 1, 0, false))
 		}
-		c, node := l.add(f.Name, f.Name, f.Type, f.NotNull, 1, 0, false)
-		l.columns = append(l.columns, c)
-		fields = append(fields, namedNode{parquet.Optional(node), f.Name})
 	}
-	l.schema = parquet.NewSchema("table", newGroup(fields))
 	return l
 }
 
+// schema is the Parquet schema of a file in which the leaves of which noDict
+// says so have no dictionary. nil is none of them.
+func (l *layout) schema(noDict []bool) *parquet.Schema {
+	return parquet.NewSchema("table", groupNode(l.columns, noDict))
+}
+
+func groupNode(columns []*column, noDict []bool) parquet.Node {
+	fields := make([]parquet.Field, len(columns))
+	for i, c := range columns {
+		fields[i] = namedNode{parquet.Optional(c.node(noDict)), c.name}
+	}
+	return newGroup(fields)
+}
+
+// node is the column's value in the Parquet schema, when present.
+func (c *column) node(noDict []bool) parquet.Node {
+	switch c.typ.(type) {
+	case Struct:
+		return groupNode(c.children, noDict)
+	case Array:
+		return parquet.List(parquet.Optional(c.children[0].node(noDict)))
+	case Map:
+		return parquet.Map(c.children[0].node(noDict), parquet.Optional(c.children[1].node(noDict)))
+	}
+	switch node := leafNode(c.typ); {
+	case !c.leaf.dict:
+		return node
+	case noDict != nil && noDict[c.leaf.index]:
+		return parquet.Encoded(node, &parquet.Plain)
+	default:
+		return parquet.Encoded(node, &parquet.RLEDictionary)
+	}
+}
+
 // add places a value of type t; def and rep are its levels when present.
-func (l *layout) add(name, path string, t Type, notNull bool, def, rep int, inList bool) (*column, parquet.Node) {
+func (l *layout) add(name, path string, t Type, notNull bool, def, rep int, inList bool) *column {
 	c := &column{name: name, path: path, typ: t, notNull: notNull, def: def, rep: rep}
 	from := len(l.leaves)
-	var node parquet.Node
 	switch t := t.(type) {
 	case Struct:
-		fields := make([]parquet.Field, len(t))
-		for i, f := range t {
-			child, n := l.add(f.Name, join(path, f.Name), f.Type, f.NotNull, def+1, rep, inList)
-			c.children = append(c.children, child)
-			fields[i] = namedNode{parquet.Optional(n), f.Name}
+		for _, f := range t {
+			c.children = append(c.children, l.add(f.Name, join(path, f.Name), f.Type, f.NotNull, def+1, rep, inList))
 		}
-		node = newGroup(fields)
 	case Array:
-		child, n := l.add("element", join(path, "element"), t.Element, t.NotNull, def+2, rep+1, true)
-		c.children = []*column{child}
-		node = parquet.List(parquet.Optional(n))
+		c.children = []*column{l.add("element", join(path, "element"), t.Element, t.NotNull, def+2, rep+1, true)}
 	case Map:
-		key, k := l.add("key", join(path, "key"), t.Key, true, def+1, rep+1, true)
-		value, v := l.add("value", join(path, "value"), t.Value, t.NotNull, def+2, rep+1, true)
-		c.children = []*column{key, value}
-		node = parquet.Map(k, parquet.Optional(v))
+		c.children = []*column{
+			l.add("key", join(path, "key"), t.Key, true, def+1, rep+1, true),
+			l.add("value", join(path, "value"), t.Value, t.NotNull, def+2, rep+1, true),
+		}
 	default:
 		c.leaf = &leaf{index: len(l.leaves), typ: t, def: def, rep: rep}
 		l.leaves = append(l.leaves, c.leaf)
-		node = leafNode(t)
-		if t == String || t == Binary || t == Integer || t == Short || t == Byte || t == Date {
-			node, c.leaf.dict = parquet.Encoded(node, &parquet.RLEDictionary), true
-		}
+		c.leaf.dict = t == String || t == Binary || t == Integer || t == Short || t == Byte || t == Date
 		if !inList {
 			c.leaf.counts = c
 			c.leaf.ordered = t != Binary && t != Boolean
@@ -101,7 +119,7 @@ func (l *layout) add(name, path string, t Type, notNull bool, def, rep int, inLi
 	if _, isStruct := t.(Struct); !isStruct && c.leaf == nil && !inList {
 		c.first.counts = c
 	}
-	return c, node
+	return c
 }
 
 func leafNode(t Type) parquet.Node {

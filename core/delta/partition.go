@@ -12,9 +12,34 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
+// number is what a partition column has in part, if it is known.
+type number struct {
+	n  int64
+	ok bool
+}
+
+// partitionField notes the value of a partition column from the Go struct v.
+// Rows that follow each other are mostly of the same day.
+func (w *Writer) partitionField(f partField, v reflect.Value) error {
+	s := w.form.slots[f.slot]
+	if f.index < 0 || f.omitZero && v.Field(f.index).IsZero() {
+		return w.setPartition(s, nil)
+	}
+	fv := v.Field(f.index)
+	if !fv.CanInt() {
+		return w.setPartition(s, fv.Interface())
+	}
+	if d := w.numbers[s.partition]; d.ok && d.n == fv.Int() {
+		return nil
+	}
+	err := w.setPartition(s, fv.Interface())
+	w.numbers[s.partition] = number{fv.Int(), err == nil}
+	return err
+}
+
 // setPartition notes the value of a partition column for the row.
 func (w *Writer) setPartition(s slot, v any) error {
-	w.part[s.partition] = nil
+	w.part[s.partition], w.numbers[s.partition], w.last = nil, number{}, nil
 	for rv := reflect.ValueOf(v); rv.Kind() == reflect.Pointer; rv = reflect.ValueOf(v) {
 		if v = nil; !rv.IsNil() {
 			v = rv.Elem().Interface()
@@ -43,9 +68,8 @@ func (w *Writer) setPartition(s slot, v any) error {
 func partitionText(s slot, v any) (string, error) {
 	pv, err := leafValue(s.typ, v)
 	if err != nil {
-		e := newRowEncoder(&layout{}, nil)
 		l := &leaf{typ: s.typ}
-		e.values = make([][]parquet.Value, 1)
+		e := &rowEncoder{values: [][]parquet.Value{make([]parquet.Value, 1)}}
 		enc, perr := leafPlan(&column{path: s.name, typ: s.typ, leaf: l}, reflect.TypeOf(v))
 		if perr != nil {
 			return "", fmt.Errorf("column %q: %w", s.name, err)

@@ -3,11 +3,8 @@ package delta
 import (
 	"fmt"
 	"reflect"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
-	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -88,11 +85,13 @@ func asAny(c *column) encodeFunc {
 
 // leafPlan resolves named types to their kinds.
 func leafPlan(c *column, t reflect.Type) (encodeFunc, error) {
-	if enc := plainPlan(c, t); enc != nil {
-		return enc, nil
-	}
 	var get func(v reflect.Value) (parquet.Value, error)
 	switch k := t.Kind(); {
+	case c.typ == String && k == reflect.String:
+		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
+			e.text(c.leaf, v.String(), rep)
+			return nil
+		}, nil
 	case t == timeType:
 		get = func(v reflect.Value) (parquet.Value, error) {
 			if v.CanAddr() {
@@ -134,127 +133,6 @@ func leafPlan(c *column, t reflect.Type) (encodeFunc, error) {
 		e.put(c.leaf, pv, rep)
 		return nil
 	}, nil
-}
-
-// plainPlan is leafPlan for what most columns are, texts and numbers whose
-// every value fits, and nil for the rest.
-func plainPlan(c *column, t reflect.Type) encodeFunc {
-	l, k := c.leaf, t.Kind()
-	switch {
-	case t == unscaledType:
-	case c.typ == String && k == reflect.String:
-		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
-			s := v.String()
-			if !utf8.ValidString(s) {
-				s = strings.ToValidUTF8(s, "\uFFFD")
-			}
-			e.bytes += len(s)
-			e.add(l, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s))), rep)
-			return nil
-		}
-	case (c.typ == Long || c.typ == Timestamp) && k >= reflect.Int && k <= reflect.Int64:
-		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
-			e.add(l, parquet.Int64Value(v.Int()), rep)
-			return nil
-		}
-	case (c.typ == Integer || c.typ == Date) && k == reflect.Int32:
-		return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
-			e.add(l, parquet.Int32Value(int32(v.Int())), rep)
-			return nil
-		}
-	}
-	return nil
-}
-
-// structField is a field of a Go struct that sets a column.
-type structField struct {
-	index    int
-	omitZero bool
-}
-
-// structFields finds the fields of t for the named columns; one that has no
-// column is an error.
-func structFields(path string, t reflect.Type) (map[string]structField, error) {
-	fields := map[string]structField{}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if !f.IsExported() {
-			continue
-		}
-		tag := f.Tag.Get("delta")
-		if tag == "-" {
-			continue
-		}
-		name, option, _ := strings.Cut(tag, ",")
-		if option != "" && option != "omitzero" {
-			return nil, fmt.Errorf("%s.%s: unknown option %q in its delta tag", t, f.Name, option)
-		}
-		if name == "" {
-			name = f.Name
-		}
-		if _, ok := fields[name]; ok {
-			return nil, fmt.Errorf("%s: two fields are column %q", t, join(path, name))
-		}
-		fields[name] = structField{i, option == "omitzero"}
-	}
-	return fields, nil
-}
-
-func (p *plans) structs(c *column, t reflect.Type) (encodeFunc, error) {
-	switch {
-	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
-		return func(e *rowEncoder, v reflect.Value, rep, def int) error {
-			if v.IsNil() {
-				return e.null(c, rep, def)
-			}
-			m := make(map[string]any, v.Len())
-			for it := v.MapRange(); it.Next(); {
-				m[it.Key().String()] = it.Value().Interface()
-			}
-			return e.fieldMap(c, c.typ.(Struct), m, rep, def)
-		}, nil
-	case t.Kind() != reflect.Struct:
-		return nil, fmt.Errorf("column %q: a %s is no value of type struct", c.path, t)
-	}
-	named, err := structFields(c.path, t)
-	if err != nil {
-		return nil, err
-	}
-	fields := make([]structField, len(c.children))
-	encoders := make([]encodeFunc, len(c.children))
-	for i, child := range c.children {
-		f, ok := named[child.name]
-		if !ok {
-			f.index = -1
-		} else if encoders[i], err = p.make(child, t.Field(f.index).Type, 0); err != nil {
-			return nil, err
-		}
-		fields[i] = f
-		delete(named, child.name)
-	}
-	for name := range named {
-		return nil, fmt.Errorf("%s: column %q does not exist in the table", t, join(c.path, name))
-	}
-	return func(e *rowEncoder, v reflect.Value, rep, _ int) error {
-		for i, child := range c.children {
-			if err := fields[i].encode(e, child, encoders[i], v, rep, c.def); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil
-}
-
-// encode encodes the field of the Go struct v as c.
-func (f structField) encode(e *rowEncoder, c *column, enc encodeFunc, v reflect.Value, rep, def int) error {
-	if f.index < 0 {
-		return e.null(c, rep, def)
-	}
-	fv := v.Field(f.index)
-	if f.omitZero && fv.IsZero() {
-		return e.null(c, rep, def)
-	}
-	return enc(e, fv, rep, def)
 }
 
 func (p *plans) arrays(c *column, t reflect.Type) (encodeFunc, error) {

@@ -41,36 +41,62 @@ type Pairs []Pair
 // Pair is a key of a map with its value.
 type Pair struct{ Key, Value any }
 
-// rowEncoder gathers rows as the values of Parquet columns.
+// rowEncoder gathers at most batchRows rows as the values of Parquet columns.
 type rowEncoder struct {
 	layout *layout
 	plans  *plans
-	values [][]parquet.Value // by leaf
+	// values is by leaf. A leaf outside of lists and maps has one value a row,
+	// which is null until it is set; the others have those of the rows so far.
+	values [][]parquet.Value
 	rows   int
 	bytes  int // of the strings in them
 }
 
 func newRowEncoder(l *layout, p *plans) *rowEncoder {
-	return &rowEncoder{layout: l, plans: p, values: make([][]parquet.Value, len(l.leaves))}
+	e := &rowEncoder{layout: l, plans: p, values: make([][]parquet.Value, len(l.leaves))}
+	room := make([]parquet.Value, batchRows*len(l.leaves))
+	for i, l := range l.leaves {
+		e.values[i], room = room[:batchRows:batchRows], room[batchRows:]
+		if l.rep > 0 {
+			e.values[i] = e.values[i][:0]
+		}
+	}
+	return e
+}
+
+// whole is the values of the rows.
+func (e *rowEncoder) whole() [][]parquet.Value {
+	for i, l := range e.layout.leaves {
+		if l.rep == 0 {
+			e.values[i] = e.values[i][:e.rows]
+		}
+	}
+	return e.values
 }
 
 // reset forgets the rows and keeps the room.
 func (e *rowEncoder) reset() {
-	for i, v := range e.values {
-		clear(v) // lets go of the caller's strings
-		e.values[i] = v[:0]
+	for i, l := range e.layout.leaves {
+		clear(e.values[i]) // lets go of the caller's strings
+		if e.values[i] = e.values[i][:0]; l.rep == 0 {
+			e.values[i] = e.values[i][:batchRows]
+		}
 	}
 	e.rows, e.bytes = 0, 0
 }
 
 // undo drops what a row left behind that could not be encoded.
 func (e *rowEncoder) undo() {
-	for i, vs := range e.values {
+	for i, l := range e.layout.leaves {
+		if l.rep == 0 {
+			e.values[i][e.rows] = parquet.Value{}
+			continue
+		}
 		n := 0
-		for j, v := range vs {
+		for j, v := range e.values[i] {
 			if v.RepetitionLevel() == 0 {
 				if n++; n > e.rows {
-					e.values[i] = vs[:j]
+					e.values[i] = e.values[i][:j]
 					break
 				}
 			}
@@ -78,22 +104,63 @@ func (e *rowEncoder) undo() {
 	}
 }
 
+// next is where the next value of l goes. It is made there and its levels are
+// set there: copying one costs more than all else, and the library's
+// Value.Level copies it several times.
+func (e *rowEncoder) next(l *leaf) *parquet.Value {
+	if l.rep == 0 {
+		return &e.values[l.index][e.rows]
+	}
+	vs := append(e.values[l.index], parquet.Value{})
+	e.values[l.index] = vs
+	return &vs[len(vs)-1]
+}
+
+func appendLevels(vs []parquet.Value, v parquet.Value, rep, def int) []parquet.Value {
+	vs = append(vs, v)
+	setLevels(&vs[len(vs)-1], rep, def)
+	return vs
+}
+
+func setLevels(v *parquet.Value, rep, def int) {
+	v.SetRepetitionLevel(rep)
+	v.SetDefinitionLevel(def)
+}
+
 func (e *rowEncoder) put(l *leaf, v parquet.Value, rep int) {
 	if v.Kind() == parquet.ByteArray {
 		e.bytes += len(v.ByteArray())
 	}
-	e.add(l, v, rep)
+	p := e.next(l)
+	*p = v
+	setLevels(p, rep, l.def)
 }
 
-func (e *rowEncoder) add(l *leaf, v parquet.Value, rep int) {
-	e.values[l.index] = append(e.values[l.index], v.Level(rep, l.def, l.index))
+func (e *rowEncoder) text(l *leaf, s string, rep int) {
+	b := textBytes(s)
+	e.bytes += len(b)
+	p := e.next(l)
+	*p = parquet.ByteArrayValue(b)
+	setLevels(p, rep, l.def)
+}
+
+func (e *rowEncoder) long(l *leaf, n int64, rep int) {
+	p := e.next(l)
+	*p = parquet.Int64Value(n)
+	setLevels(p, rep, l.def)
+}
+
+func (e *rowEncoder) short(l *leaf, n int32, rep int) {
+	p := e.next(l)
+	*p = parquet.Int32Value(n)
+	setLevels(p, rep, l.def)
 }
 
 // absent writes null, or an empty list, for everything at or below c; def is
 // the level of what is there.
 func (e *rowEncoder) absent(c *column, rep, def int) {
 	for _, l := range c.leaves {
-		e.values[l.index] = append(e.values[l.index], parquet.Value{}.Level(rep, def, l.index))
+		setLevels(e.next(l), rep, def)
 	}
 }
 
@@ -205,10 +272,8 @@ func (e *rowEncoder) stringMap(c *column, m map[string]string, rep, def int) err
 	}
 	key, value := c.children[0].leaf, c.children[1].leaf
 	for k, v := range m {
-		kv, _ := stringValue(String, k)
-		vv, _ := stringValue(String, v)
-		e.put(key, kv, rep)
-		e.put(value, vv, rep)
+		e.text(key, k, rep)
+		e.text(value, v, rep)
 		rep = key.rep
 	}
 	return nil

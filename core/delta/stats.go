@@ -76,34 +76,26 @@ func (s *leafStats) observe(values []parquet.Value) {
 	case Double, Float:
 		s.observeFloats(values)
 		return
-	case Long, Timestamp:
-		s.observeInts(values)
+	}
+	if d, ok := s.leaf.typ.(Decimal); ok && d.Precision > 18 {
+		s.observeLarge(values)
 		return
 	}
-	compare := comparer(s.leaf.typ)
-	for _, v := range values {
-		switch {
-		case v.IsNull():
-			s.nulls++
-		case !s.seen:
-			s.seen, s.min, s.max = true, v.Clone(), v.Clone()
-		case compare(v, s.min) < 0:
-			s.min = v.Clone()
-		case compare(v, s.max) > 0:
-			s.max = v.Clone()
-		}
-	}
+	s.observeInts(values)
 }
 
 func (s *leafStats) observeInts(values []parquet.Value) {
 	low, high := int64(math.MaxInt64), int64(math.MinInt64)
-	n := 0
+	n, kind := 0, parquet.Int64
 	for i := range values {
 		if values[i].IsNull() {
 			continue
 		}
 		n++
 		x := values[i].Int64()
+		if kind = values[i].Kind(); kind == parquet.Int32 {
+			x = int64(values[i].Int32())
+		}
 		low, high = min(low, x), max(high, x)
 	}
 	s.nulls += int64(len(values) - n)
@@ -111,9 +103,28 @@ func (s *leafStats) observeInts(values []parquet.Value) {
 		return
 	}
 	if s.seen {
-		low, high = min(low, s.min.Int64()), max(high, s.max.Int64())
+		low, high = min(low, integer(s.min)), max(high, integer(s.max))
 	}
 	s.seen, s.min, s.max = true, parquet.Int64Value(low), parquet.Int64Value(high)
+	if kind == parquet.Int32 {
+		s.min, s.max = parquet.Int32Value(int32(low)), parquet.Int32Value(int32(high))
+	}
+}
+
+// observeLarge is for decimals that are larger than an int64.
+func (s *leafStats) observeLarge(values []parquet.Value) {
+	for _, v := range values {
+		switch {
+		case v.IsNull():
+			s.nulls++
+		case !s.seen:
+			s.seen, s.min, s.max = true, v.Clone(), v.Clone()
+		case unscaled(v).Cmp(unscaled(s.min)) < 0:
+			s.min = v.Clone()
+		case unscaled(v).Cmp(unscaled(s.max)) > 0:
+			s.max = v.Clone()
+		}
+	}
 }
 
 func (s *leafStats) observeFloats(values []parquet.Value) {
@@ -141,41 +152,32 @@ func (s *leafStats) observeFloats(values []parquet.Value) {
 }
 
 func (s *leafStats) observeStrings(values []parquet.Value) {
+	low, high := s.min.ByteArray(), s.max.ByteArray()
 	for i := range values {
 		if values[i].IsNull() {
 			s.nulls++
 			continue
 		}
-		b := values[i].ByteArray()
-		if !s.seen {
-			s.seen, s.min, s.max = true, values[i].Clone(), values[i].Clone()
-			continue
+		switch b := values[i].ByteArray(); {
+		case !s.seen:
+			s.seen, low, high = true, b, b
+		case bytes.Compare(b, low) < 0:
+			low = b
+		case bytes.Compare(b, high) > 0:
+			high = b
 		}
-		if bytes.Compare(b, s.min.ByteArray()) < 0 {
-			s.min = values[i].Clone()
-		} else if bytes.Compare(b, s.max.ByteArray()) > 0 {
-			s.max = values[i].Clone()
-		}
+	}
+	if s.seen { // the values are the caller's
+		s.min, s.max = own(s.min, low), own(s.max, high)
 	}
 }
 
-func comparer(t Type) func(a, b parquet.Value) int {
-	switch t := t.(type) {
-	case Decimal:
-		if t.Precision > 18 {
-			return func(a, b parquet.Value) int { return unscaled(a).Cmp(unscaled(b)) }
-		}
+// own is old if it is b, else a value of its own.
+func own(old parquet.Value, b []byte) parquet.Value {
+	if !old.IsNull() && bytes.Equal(old.ByteArray(), b) {
+		return old
 	}
-	return func(a, b parquet.Value) int {
-		x, y := integer(a), integer(b)
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	}
+	return parquet.ByteArrayValue(b).Clone()
 }
 
 func integer(v parquet.Value) int64 {

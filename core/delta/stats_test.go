@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,13 @@ func statsOf(t testing.TB, typ Type, properties map[string]string, values ...any
 	return nil
 }
 
+// overBatches is rows of several batches, the extremes among them.
+func overBatches(most, low, high any) []any {
+	values := slices.Repeat([]any{most}, 4*batchRows)
+	values[batchRows+1], values[3*batchRows-1] = low, high
+	return values
+}
+
 func TestStatistics(t *testing.T) {
 	t.Parallel()
 	n := func(s string) any { return json.Number(s) }
@@ -46,6 +54,7 @@ func TestStatistics(t *testing.T) {
 		{"long", Long, []any{3, nil, -7}, n("-7"), n("3"), n("1")},
 		{"long extremes", Long, []any{math.MinInt64, math.MaxInt64}, n("-9223372036854775808"), n("9223372036854775807"), n("0")},
 		{"byte", Byte, []any{-3, 4}, n("-3"), n("4"), n("0")},
+		{"integer extremes", Integer, []any{math.MaxInt32, nil, math.MinInt32}, n("-2147483648"), n("2147483647"), n("1")},
 		{"only nulls", Long, []any{nil, nil}, nil, nil, n("2")},
 		{"double", Double, []any{1.5, -2}, n("-2.0"), n("1.5"), n("0")},
 		{"float", Float, []any{float32(0.1)}, n("0.1"), n("0.1"), n("0")},
@@ -54,6 +63,9 @@ func TestStatistics(t *testing.T) {
 		{"minus infinity", Double, []any{1.0, -inf}, nil, n("1.0"), n("0")},
 		{"NaN float", Float, []any{float32(math.NaN())}, nil, nil, n("0")},
 		{"string", String, []any{"b", "a", "c", nil}, "a", "c", n("1")},
+		{"empty string", String, []any{"b", nil, ""}, "", "b", n("1")},
+		{"string, over batches", String, overBatches("m", "b", "y"), "b", "y", n("0")},
+		{"integer, over batches", Integer, overBatches(5, -3, 9), n("-3"), n("9"), n("0")},
 		{"string with quotes", String, []any{"\"<&>\n"}, "\"<&>\n", "\"<&>\n", n("0")},
 		{"long string", String, []any{long + "yz"}, long + "y", long + "z", n("0")},
 		{"long string of 32", String, []any{long + "y"}, long + "y", long + "y", n("0")},
@@ -64,6 +76,8 @@ func TestStatistics(t *testing.T) {
 		{"date outside ISO", Date, []any{-1000000}, nil, nil, n("0")},
 		{"timestamp", Timestamp, []any{time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC), int64(-1)}, "1969-12-31T23:59:59.999999Z", "2026-01-02T03:04:05.678901Z", n("0")},
 		{"decimal", Decimal{5, 2}, []any{"-0.05", "123.4"}, n("-0.05"), n("123.40"), n("0")},
+		{"decimal of nine digits", Decimal{9, 0}, []any{"999999999", "-999999999", nil}, n("-999999999"), n("999999999"), n("1")},
+		{"decimal of eighteen digits", Decimal{18, 0}, []any{"-999999999999999999", "999999999999999999"}, n("-999999999999999999"), n("999999999999999999"), n("0")},
 		{"wide decimal", Decimal{38, 0}, []any{"99999999999999999999999999999999999999", "-99999999999999999999999999999999999999"}, n("-99999999999999999999999999999999999999"), n("99999999999999999999999999999999999999"), n("0")},
 		{"boolean has no bounds", Boolean, []any{true, nil}, nil, nil, n("1")},
 		{"binary has no bounds", Binary, []any{[]byte{1}, nil}, nil, nil, n("1")},

@@ -87,10 +87,15 @@ func (u Unscaled) value(t Type) (parquet.Value, error) {
 	if d.Precision > 18 {
 		return unscaledValue(d, big.NewInt(int64(u))), nil
 	}
+	return unscaledInt(d, int64(u)), u.fits(d)
+}
+
+// fits refuses what has more digits than d, which has at most 18.
+func (u Unscaled) fits(d Decimal) error {
 	if most := pow10s[d.Precision]; int64(u) >= most || int64(u) <= -most {
-		return parquet.Value{}, fmt.Errorf("%s has more digits than %s", decimalText(d, big.NewInt(int64(u))), typeName(d))
+		return fmt.Errorf("%s has more digits than %s", decimalText(d, big.NewInt(int64(u))), typeName(d))
 	}
-	return unscaledInt(d, int64(u)), nil
+	return nil
 }
 
 // pow10s are the powers of ten that an int64 holds.
@@ -126,16 +131,20 @@ func typeName(t Type) string {
 	return fmt.Sprint(t.encode())
 }
 
+// textBytes is the value of a string column. Readers refuse a file with text
+// that is not UTF-8, so one bad value must not spoil the table. The bytes are
+// only read, and only until the batch is written.
+func textBytes(s string) []byte {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}
+
 func stringValue(t Type, s string) (parquet.Value, error) {
 	switch t {
 	case String:
-		// Readers refuse a file with text that is not UTF-8, so one bad value
-		// must not spoil the table.
-		if !utf8.ValidString(s) {
-			s = strings.ToValidUTF8(s, "\uFFFD")
-		}
-		// The bytes are only read, and only until the batch is written.
-		return parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s))), nil
+		return parquet.ByteArrayValue(textBytes(s)), nil
 	case Binary:
 		return parquet.ByteArrayValue([]byte(s)), nil
 	}

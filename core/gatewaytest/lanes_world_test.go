@@ -49,7 +49,7 @@ var workloads = []workload{
 	{name: "burst", clients: 1, requests: 300, prompt: 40, chunks: laneChunks, budget: burstBudget},
 	{name: "burst", clients: 32, requests: 960, prompt: 40, chunks: laneChunks, budget: burstBudget},
 	// 200 chunks a second of each stream, more than most models write; 40 is usual.
-	{name: "paced-200", clients: 1, requests: 4, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
+	{name: "paced-200", clients: 1, requests: 6, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-200", clients: 32, requests: 64, prompt: 40, chunks: laneChunks, pace: 5 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-40", clients: 32, requests: 32, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
 	{name: "paced-40", clients: 512, requests: 512, prompt: 40, chunks: laneChunks, pace: 25 * time.Millisecond, budget: pacedBudget},
@@ -305,8 +305,8 @@ func (p lanesProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(max(k.pace, 1))
 		defer tick.Stop()
-		for _, ev := range p.stream {
-			if k.pace > 0 {
+		for i, ev := range p.stream {
+			if i > 0 && k.pace > 0 { // a stream begins at once
 				<-tick.C
 			}
 			if _, err := io.WriteString(w, ev); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -33,7 +34,11 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &corkConn{Conn: socket.Direct(c)}, nil
+	return newCorkConn(socket.Direct(c)), nil
+}
+
+func newCorkConn(c net.Conn) *corkConn {
+	return &corkConn{Conn: c, in: deadline{tell: c.SetReadDeadline}, out: deadline{tell: c.SetWriteDeadline}}
 }
 
 // Write sends b, or keeps it while the connection is corked.
@@ -47,56 +52,66 @@ func (c *corkConn) Write(b []byte) (int, error) {
 }
 
 func (c *corkConn) write(b []byte) (int, error) {
-	c.out.enter(c.Conn.SetWriteDeadline)
+	c.out.enter()
 	defer c.out.leave()
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	for err != nil && c.out.early(err) {
+		var more int
+		more, err = c.Conn.Write(b[n:])
+		n += more
+	}
+	return n, err
 }
 
 func (c *corkConn) Read(b []byte) (int, error) {
-	c.in.enter(c.Conn.SetReadDeadline)
+	c.in.enter()
 	defer c.in.leave()
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	for n == 0 && err != nil && c.in.early(err) {
+		n, err = c.Conn.Read(b)
+	}
+	return n, err
 }
 
 // SetReadDeadline implements net.Conn, as do the other two.
-func (c *corkConn) SetReadDeadline(t time.Time) error { return c.in.set(t, c.Conn.SetReadDeadline) }
+func (c *corkConn) SetReadDeadline(t time.Time) error { return c.in.set(t) }
 
-func (c *corkConn) SetWriteDeadline(t time.Time) error {
-	return c.out.set(t, c.Conn.SetWriteDeadline)
-}
+func (c *corkConn) SetWriteDeadline(t time.Time) error { return c.out.set(t) }
 
 func (c *corkConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // deadline is that of a connection's reads, or of its writes. The connection is
-// told of it only for a read or a write: for each request net/http sets some that
-// are replaced before anything waits for them.
+// told of it only for a read or a write, and not of one that is later than what it
+// knows: for each request several are set, and most are replaced before they pass.
 type deadline struct {
+	tell func(time.Time) error // the connection
+
 	mu    sync.Mutex
 	at    time.Time
 	told  time.Time // what the connection knows
 	users int       // reads or writes under way
 }
 
-// set makes t the deadline, of what is under way too. tell tells the connection.
-func (d *deadline) set(t time.Time, tell func(time.Time) error) error {
+// set makes t the deadline, of what is under way too.
+func (d *deadline) set(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at = t
 	if d.users == 0 {
 		return nil
 	}
-	return d.settle(tell)
+	return d.settle()
 }
 
 // enter is called before a read or a write, and leave after it. An error is left
 // to these: the connection is closed.
-func (d *deadline) enter(tell func(time.Time) error) {
+func (d *deadline) enter() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.users++
-	_ = d.settle(tell)
+	_ = d.settle()
 }
 
 func (d *deadline) leave() {
@@ -105,15 +120,36 @@ func (d *deadline) leave() {
 	d.mu.Unlock()
 }
 
-func (d *deadline) settle(tell func(time.Time) error) error {
-	if d.at.Equal(d.told) {
+// settle tells the connection, unless what it knows comes first and is still to
+// come: early is asked then.
+func (d *deadline) settle() error {
+	sooner := !d.told.IsZero() && (d.at.IsZero() || d.told.Before(d.at))
+	if d.at.Equal(d.told) || sooner && d.told.After(time.Now()) {
 		return nil
 	}
-	err := tell(d.at)
+	return d.now()
+}
+
+func (d *deadline) now() error {
+	err := d.tell(d.at)
 	if err == nil {
 		d.told = d.at
 	}
 	return err
+}
+
+// early reports whether err comes from a deadline that is over while the one that
+// counts is not; the connection knows that one then.
+func (d *deadline) early(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at.Equal(d.told) || !d.at.IsZero() && !d.at.After(time.Now()) {
+		return false
+	}
+	return d.now() == nil
 }
 
 // CloseWrite lets net/http end its half first, so that a client which is still

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -34,7 +35,7 @@ func TestDeadlinesOfAConnection(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
 		below := &told{Conn: ours}
-		c := &corkConn{Conn: below}
+		c := newCorkConn(below)
 		defer c.Close()
 		ended := func(what string, do func([]byte) (int, error), after time.Duration) {
 			t.Helper()
@@ -69,6 +70,68 @@ func TestDeadlinesOfAConnection(t *testing.T) {
 		go theirs.Write([]byte("x"))
 		if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
 			t.Errorf("a read without deadline gave %d, %v", n, err)
+		}
+	})
+}
+
+// A deadline that is put off is not told, and what ends at the one before goes on.
+func TestDeadlineThatIsPutOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		below := &told{Conn: ours}
+		c := newCorkConn(below)
+		defer c.Close()
+		for _, later := range []time.Duration{0, time.Minute} { // 0 stands for none
+			c.SetDeadline(time.Now().Add(time.Second))
+			go theirs.Write([]byte("x"))
+			if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+				t.Fatalf("a read gave %d, %v", n, err)
+			}
+			begin := time.Now()
+			one := func() {
+				t.Helper()
+				go io.ReadFull(theirs, make([]byte, 1))
+				if n, err := c.Write([]byte("x")); n != 1 || err != nil {
+					t.Fatalf("a write gave %d, %v", n, err)
+				}
+			}
+			one()
+			off := time.Time{}
+			if later > 0 {
+				off = begin.Add(later)
+			}
+			c.SetDeadline(off)
+			w := below.writes.Load()
+			one()
+			if n := below.writes.Load() - w; n != 0 {
+				t.Errorf("told %d times of a deadline that was put off", n)
+			}
+			came := make([]byte, 3)
+			go func() { // past the first deadline
+				time.Sleep(time.Second / 2)
+				io.ReadFull(theirs, came[:2])
+				time.Sleep(30 * time.Second)
+				io.ReadFull(theirs, came[2:])
+				time.Sleep(10 * time.Second)
+				theirs.Write([]byte("y"))
+			}()
+			if n, err := c.Write([]byte("abc")); n != 3 || err != nil {
+				t.Errorf("a write behind the deadline before gave %d, %v", n, err)
+			}
+			if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil || time.Since(begin) != 40*time.Second+time.Second/2 {
+				t.Errorf("a read behind the deadline before gave %d, %v after %s", n, err, time.Since(begin))
+			}
+			if string(came) != "abc" {
+				t.Errorf("%q was written", came)
+			}
+			if later > 0 {
+				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != later {
+					t.Errorf("a read ended after %s with %v, want its deadline after %s", time.Since(begin), err, later)
+				}
+			}
+			c.SetDeadline(time.Time{})
 		}
 	})
 }

@@ -23,6 +23,7 @@ type reply struct {
 	status   int // 0: nothing was sent
 	events   bool
 	closed   bool
+	begun    bool      // the first bytes of a stream are sent
 	err      error     // that ended the connection
 	deadline time.Time // for writes, as it was set last
 	ping     []byte    // nil: no pings
@@ -128,6 +129,12 @@ func (p *reply) send(b []byte) (int, error) {
 		}
 	}
 	p.err = err
+	if p.stream && !p.begun {
+		// On a machine of few processors the client may wait for this one until
+		// all that the provider has sent is read.
+		p.begun = true
+		giveWay()
+	}
 	return n, err
 }
 

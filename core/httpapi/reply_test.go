@@ -246,7 +246,7 @@ func (w *patientWriter) SetWriteDeadline(t time.Time) error {
 func BenchmarkReply(b *testing.B) {
 	p := newReply(nowhere{http.Header{}}, httptest.NewRequest("POST", "/", nil), true)
 	p.Head(200, eventStream)
-	p.conn = &corkConn{Conn: nobody{}}
+	p.conn = newCorkConn(nobody{})
 	p.Beat("p")
 	defer p.close()
 	chunk := []byte(strings.Repeat("a", 200))

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sallyport-gateway/sallyport/core/delta"
 	"github.com/sallyport-gateway/sallyport/core/tables"
 )
 
@@ -81,19 +82,7 @@ func beginEnd(b *testing.B, w *world) {
 // disk: reading, decoding, Parquet and the commit. An operation is a row.
 func BenchmarkToTable(b *testing.B) {
 	w := benchWorld(b)
-	bodies := make([][]byte, 10_000)
-	for i := range bodies {
-		s, o, x := sampleStart(), sampleOutcome(), new(draft)
-		s.Time = s.Time.Add(time.Duration(i) * 1234567 * time.Nanosecond)
-		s.Source.RequestID, _ = newID()
-		s.Requester = fmt.Sprintf("user%d@example.com", i%500)
-		o.Attempts[0].Usage.Input, o.Attempts[0].Usage.Output = int64(i*7919%20_000), int64(i*104729%3000)
-		o.Latency, o.FirstByte = time.Duration(i*15485863%30_000)*time.Millisecond, time.Duration(i*31%900)*time.Millisecond
-		id, _ := newID()
-		x.begin(&s, &w.rec.cfg, id)
-		x.end(&o, w.rec.cfg.StatusOf)
-		bodies[i] = x.appendTo(nil)
-	}
+	bodies := sampleBodies(w.rec.cfg, 10_000)
 	b.ResetTimer()
 	var used time.Duration
 	for done := 0; done < b.N; {
@@ -119,6 +108,78 @@ func BenchmarkToTable(b *testing.B) {
 	}
 	b.ReportMetric(float64(used.Nanoseconds())/1e3/float64(b.N), "cpu-µs/op")
 	b.ReportMetric(float64(b.N)/used.Seconds(), "rows/cpu-s")
+}
+
+// sampleBodies are the bodies of records of n calls that differ.
+func sampleBodies(cfg Config, n int) [][]byte {
+	bodies := make([][]byte, n)
+	for i := range bodies {
+		s, o, x := sampleStart(), sampleOutcome(), new(draft)
+		s.Time = s.Time.Add(time.Duration(i) * 1234567 * time.Nanosecond)
+		s.Source.RequestID, _ = newID()
+		s.Requester = fmt.Sprintf("user%d@example.com", i%500)
+		o.Attempts[0].Usage.Input, o.Attempts[0].Usage.Output = int64(i*7919%20_000), int64(i*104729%3000)
+		o.Latency, o.FirstByte = time.Duration(i*15485863%30_000)*time.Millisecond, time.Duration(i*31%900)*time.Millisecond
+		id, _ := newID()
+		x.begin(&s, &cfg, id)
+		x.end(&o, cfg.StatusOf)
+		bodies[i] = x.appendTo(nil)
+	}
+	return bodies
+}
+
+// BenchmarkWrite is BenchmarkToTable without the ledger: rows are written to a
+// table on disk, 5,000 in a commit. An operation is a row.
+func BenchmarkWrite(b *testing.B) {
+	const rows = 5000
+	bodies := sampleBodies(Config{StatusOf: statusOf, AccountID: "acme"}, rows)
+	decoded := make([]*row, rows)
+	for i := range bodies {
+		var err error
+		if decoded[i], err = decodeRow(bodies[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, get := range map[string]func(i int) (any, error){
+		"rows":    func(i int) (any, error) { return decoded[i], nil },
+		"records": func(i int) (any, error) { return decodeRow(bodies[i]) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			dir, err := delta.MakeDir(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer dir.Close()
+			k := UsageKind()
+			t, err := delta.Create(b.Context(), dir, delta.Definition{Schema: k.Schema, Partition: k.Partition}, delta.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			start, written, size := processor(), 0, int64(0)
+			for written < b.N {
+				w := t.NewWriter()
+				for i := range rows {
+					x, err := get(i)
+					if err == nil {
+						err = w.Write(b.Context(), x)
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				c, err := w.Commit(b.Context(), delta.Txn{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				written += rows
+				size += c.Bytes
+			}
+			reportProcessor(b, start, written)
+			b.ReportMetric(float64(size)/float64(written), "bytes/row")
+		})
+	}
 }
 
 // BenchmarkRow is Begin and End without the ledger.
