@@ -277,6 +277,10 @@ func (w *Writer) finish(d *dataFile) error {
 			delete(w.open, key)
 		}
 	}
+	if d.enc.rows == 0 && d.stats.rows == 0 { // its only rows were refused
+		d.abort(errAborted)
+		return nil
+	}
 	a, err := d.finish()
 	if err == nil {
 		w.adds = append(w.adds, a)
@@ -312,11 +316,8 @@ func (w *Writer) Commit(ctx context.Context, x Txn) (Commit, error) {
 	if w.err != nil {
 		return Commit{}, w.err
 	}
-	for key, d := range w.open {
-		if d.enc.rows == 0 && d.stats.rows == 0 { // its only row was refused
-			d.abort(errAborted)
-			delete(w.open, key)
-		} else if err := w.finish(d); err != nil {
+	for _, d := range w.open {
+		if err := w.finish(d); err != nil {
 			return Commit{}, fmt.Errorf("delta: %w", w.fail(err))
 		}
 	}

@@ -47,6 +47,15 @@ func TestPartitions(t *testing.T) {
 			t.Errorf("partition value %#v of a column that is not nullable: got %v", p, err)
 		}
 	}
+	days, at := testTable(t, Definition{Schema: Schema{{Name: "id", Type: Long}, {Name: "p", Type: Date}, {Name: "q", Type: Long, NotNull: true}}, Partition: []string{"p", "q"}}, Options{})
+	if _, err := days.Append(t.Context(), Txn{}, Rows(Row{1, []byte(nil), 1})); err != nil {
+		t.Errorf("nil of a slice as a partition value: got %v", err)
+	} else if r := readAll(t, at)[0]; r["p"] != nil {
+		t.Errorf("nil of a slice as a partition value: got %v, want null", r["p"])
+	}
+	if _, err := days.Append(t.Context(), Txn{}, Rows(Row{1, nil, []byte(nil)})); err == nil || !strings.Contains(err.Error(), `column "q"`) {
+		t.Errorf("nil of a slice as the value of a column that is not nullable: got %v", err)
+	}
 	s, err := Open(t.Context(), d.Path()) // the reader finds the files by their paths
 	if err != nil || len(s.Files) != 4 {
 		t.Errorf("Open: %v, %v", s, err)
@@ -62,6 +71,27 @@ func TestPartitions(t *testing.T) {
 	}
 	if got := ids(t, d); len(got) != 5+3*maxOpenFiles {
 		t.Errorf("got %d rows", len(got))
+	}
+}
+
+// Rows that are refused leave no files.
+func TestPartitionsOfRefusedRows(t *testing.T) {
+	t.Parallel()
+	table, d := testTable(t, Definition{Schema: Schema{{Name: "id", Type: Long}, {Name: "p", Type: Long}}, Partition: []string{"p"}}, Options{})
+	w := table.NewWriter()
+	for i := range 3 * maxOpenFiles {
+		if err := w.Write(t.Context(), Row{"no number", i}); err == nil {
+			t.Fatal("a text was taken for a number")
+		}
+	}
+	if err := w.Write(t.Context(), Row{0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := w.Commit(t.Context(), Txn{}); err != nil || c.Files != 1 || c.Rows != 1 {
+		t.Errorf("got %+v, %v; want one file", c, err)
+	}
+	if got := ids(t, d); !slices.Equal(got, upTo(1)) {
+		t.Errorf("got rows %v", got)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 const (
 	batchRows    = 128       // most rows gathered before they go to the Parquet writer
 	batchBytes   = 2 << 20   // most bytes of strings in them, but for the last row
+	idBytes      = 64        // most bytes of a text that may be an id
 	groupRows    = 512 << 10 // most rows of a row group
 	groupBytes   = 32 << 20  // about the most bytes of a row group, compressed
 	groupText    = 32 << 20  // most bytes of its texts, but for a single batch: readers hold many of its rows at once
@@ -148,9 +149,10 @@ func (d *dataFile) begin(values [][]parquet.Value) {
 	d.w = parquetWriter(d.out, d.enc.layout, unique(d.enc.layout, values), d.props.wants)
 }
 
-// unique says of each leaf whether it holds texts that do not repeat, as ids:
-// a dictionary of them would take time and bytes and save nothing. It goes by
-// the first rows, if these are enough to tell.
+// unique says of each leaf whether it holds short texts that do not repeat, as
+// ids: a dictionary of them would take time and bytes and save nothing. It goes by
+// the first rows, if these are enough to tell. Longer texts may come again later,
+// and cost more then.
 func unique(l *layout, values [][]parquet.Value) []bool {
 	no := make([]bool, len(l.leaves))
 	seen := make(map[string]bool, batchRows)
@@ -159,17 +161,17 @@ func unique(l *layout, values [][]parquet.Value) []bool {
 			continue
 		}
 		clear(seen)
-		n := 0
+		n, size := 0, 0
 		for _, v := range vs {
 			if v.IsNull() {
 				continue
 			}
-			n++
+			n, size = n+1, size+len(v.ByteArray())
 			if seen[string(v.ByteArray())] = true; len(seen) < n {
 				break
 			}
 		}
-		no[i] = n >= batchRows/2 && len(seen) == n
+		no[i] = n >= batchRows/2 && len(seen) == n && size <= n*idBytes
 	}
 	return no
 }

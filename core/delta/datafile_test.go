@@ -40,6 +40,7 @@ func TestTextsThatDoNotRepeatHaveNoDictionary(t *testing.T) {
 		}, true},
 		{"ids at first", 1000, func(i int) any { return fmt.Sprint("id ", min(i, batchRows)) }, true},
 		{"one that comes twice", 1000, func(i int) any { return fmt.Sprint("id ", max(i, 1)) }, false},
+		{"long texts", 1000, func(i int) any { return fmt.Sprintf("%0*d", idBytes+1, i) }, false},
 		{"few rows", batchRows/2 - 1, func(i int) any { return fmt.Sprint("id ", i) }, false},
 		{"few texts", 1000, func(i int) any {
 			if i%3 > 0 {

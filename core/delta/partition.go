@@ -77,7 +77,9 @@ func partitionText(s slot, v any) (string, error) {
 		if err := enc(e, reflect.ValueOf(v), 0, 0); err != nil {
 			return "", err
 		}
-		pv = e.values[0][0]
+		if pv = e.values[0][0]; pv.IsNull() { // as nil of a slice is
+			return "", nil
+		}
 	}
 	switch s.typ {
 	case String:

@@ -139,14 +139,14 @@ func (d *deadline) now() error {
 }
 
 // early reports whether err comes from a deadline that is over while the one that
-// counts is not; the connection knows that one then.
+// counts is not; the connection is told of that one then.
 func (d *deadline) early(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.at.Equal(d.told) || !d.at.IsZero() && !d.at.After(time.Now()) {
+	if !d.at.IsZero() && !d.at.After(time.Now()) {
 		return false
 	}
 	return d.now() == nil

@@ -135,3 +135,39 @@ func TestDeadlineThatIsPutOff(t *testing.T) {
 		}
 	})
 }
+
+// late does something between the end of a read below and what follows from it.
+type late struct {
+	net.Conn
+	then func()
+}
+
+func (c *late) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && c.then != nil {
+		c.then()
+		c.then = nil
+	}
+	return n, err
+}
+
+// A deadline counts that is put off while a read ends at the one before.
+func TestDeadlineThatIsPutOffLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		below := &late{Conn: ours}
+		c := newCorkConn(below)
+		defer c.Close()
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		below.then = func() { c.SetReadDeadline(time.Now().Add(time.Minute)) }
+		go func() {
+			time.Sleep(2 * time.Second)
+			theirs.Write([]byte("x"))
+		}()
+		if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+	})
+}

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -183,6 +185,14 @@ func (p *reply) Begun() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.status != 0
+}
+
+// unread reports whether the reply ended because the client read nothing of it
+// for writeTimeout.
+func (p *reply) unread() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return errors.Is(p.err, os.ErrDeadlineExceeded)
 }
 
 // close ends the pings. Nothing may be written after it.

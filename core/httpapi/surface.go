@@ -115,6 +115,9 @@ func (a *API) callModel(w http.ResponseWriter, r *http.Request, c call, f found)
 			})
 		},
 	}, reply)
+	if reply.unread() { // its row says no more than that it left
+		a.log.Warn("a client read nothing of its reply for too long and was cut off", "request", src.RequestID, "principal", c.principal.Name, "after", writeTimeout)
+	}
 	if err != nil && reply.Begun() {
 		a.log.Info("reply was cut", "request", src.RequestID, "error", err.Error())
 		panic(http.ErrAbortHandler) // so that the client sees it

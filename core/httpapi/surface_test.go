@@ -5,7 +5,10 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -213,6 +216,30 @@ func TestBrokenReplies(t *testing.T) {
 	}
 	if n := w.api.budget.inUse(); n != 0 {
 		t.Errorf("%d bytes of the budget are still charged", n)
+	}
+}
+
+// unreadWriter is that of a client which reads nothing.
+type unreadWriter struct{ quietWriter }
+
+func (unreadWriter) Write([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// The row of a client that was cut off says that it left, so the log says why.
+func TestUnreadReplyIsLogged(t *testing.T) {
+	t.Parallel()
+	w := newSurfaceWorld(t, nil)
+	var logs bytes.Buffer
+	w.api.log = slog.New(slog.NewTextHandler(&logs, nil))
+	ask := func(to http.ResponseWriter) {
+		req := httptest.NewRequestWithContext(t.Context(), "POST", "/anthropic/v1/messages", strings.NewReader(`{"model":"databricks-gpt","stream":true}`))
+		req.Header.Set("Authorization", "Bearer "+w.alice)
+		w.api.ServeHTTP(to, req)
+	}
+	if ask(quietWriter{httptest.NewRecorder()}); logs.Len() > 0 {
+		t.Errorf("of a client that reads: %s", &logs)
+	}
+	if ask(unreadWriter{quietWriter{httptest.NewRecorder()}}); !strings.Contains(logs.String(), "read nothing of its reply") || !strings.Contains(logs.String(), "principal=alice") {
+		t.Errorf("of a client that reads nothing: %q", &logs)
 	}
 }
 

@@ -62,6 +62,9 @@ func (a *attempt) explain(ctx context.Context, err error) (*apierror.Error, verd
 		}
 		return a.network(out), judge(a.rec.Status, out.Kind, "")
 	}
+	if ctx.Err() != nil { // what a translator says then is no fault of anybody
+		return canceled(ctx), stop
+	}
 	if a.rec.Status == http.StatusUnauthorized {
 		return apierror.Wrap(apierror.UpstreamAuth, err,
 			"Provider %q refused the gateway's credential. An administrator should check its key.", a.d.account.name), stop

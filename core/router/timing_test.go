@@ -331,6 +331,7 @@ func TestClientGone(t *testing.T) {
 			if rec.status != "canceled" || rec.code != apierror.Canceled || rec.usage.Input == 0 || !rec.usage.Estimated {
 				t.Errorf("record = %+v, want status canceled with estimated usage", rec)
 			}
+			blamesNobody(t, b, rec)
 		})
 	}
 }
@@ -351,6 +352,18 @@ func TestCancelStopsWhatDoesNotLook(t *testing.T) {
 	}
 	if !apierror.Is(last, apierror.Canceled) || n != 101 {
 		t.Errorf("%d steps, the last error %v; want 100 events and one error canceled", n, last)
+	}
+	blamesNobody(t, b, <-b.records)
+}
+
+// blamesNobody holds that a cancelled call is not said to be a provider's failure.
+func blamesNobody(t *testing.T, b *bench, rec record) {
+	t.Helper()
+	if len(rec.attempts) != 1 || !strings.HasSuffix(rec.attempts[0], " canceled") {
+		t.Errorf("attempts = %q, want one that was cancelled", rec.attempts)
+	}
+	if logs := b.logs.String(); strings.Contains(logs, "attempt failed") {
+		t.Errorf("the log tells of a failure:\n%s", logs)
 	}
 }
 
